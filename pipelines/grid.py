@@ -1,0 +1,146 @@
+"""Grid: which time stamps a regular series has, and which come next.
+
+A grid is either a pandas frequency (``"h"``, ``"15min"``, ``"MS"``) or the sessions of an exchange
+(``calendar="XNYS"``, the names of ``exchange_calendars``; daily sessions only). Time stamps are
+always zone-naive: for exchanges they are session dates, for sensors with a known zone they are UTC
+and ``tz`` names the zone that clocks on the wall show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.errors import TimeError, UsageError, did_you_mean
+
+_DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The time stamps of a regular series.
+
+    Args:
+        freq: pandas frequency alias. With ``calendar`` it must be ``"D"``: one row per session.
+        calendar: exchange calendar code such as ``"XNYS"``; ``None`` for plain frequencies.
+        tz: time zone of the wall clock when stamps are UTC; only used for calendar features and display.
+    """
+
+    freq: str
+    calendar: str | None = None
+    tz: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            offset = pd.tseries.frequencies.to_offset(self.freq)
+        except ValueError as error:
+            raise UsageError(
+                f"frequency {self.freq!r} is not a pandas frequency.",
+                hint="Use for instance 'h', '15min', 'D', 'B', 'W-SUN', 'MS', 'YS'.",
+            ) from error
+        object.__setattr__(self, "freq", offset.freqstr)
+        if self.calendar is not None:
+            if self.freq != "D":
+                raise UsageError(
+                    f"calendar {self.calendar!r} with frequency {self.freq!r}: exchange calendars give daily sessions.",
+                    hint="Use freq='D', or leave the calendar out.",
+                )
+            _check_calendar(self.calendar)
+
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+        """All stamps of the grid from ``first`` to ``last``, both included; ``first`` is on the grid."""
+        if self.calendar is None:
+            return pd.date_range(first, last, freq=self.freq)
+        return _sessions(self.calendar, first, last)
+
+    def after(self, last: pd.Timestamp, n: int) -> pd.DatetimeIndex:
+        """The ``n`` stamps that follow ``last``."""
+        if self.calendar is None:
+            offset = pd.tseries.frequencies.to_offset(self.freq)
+            return pd.date_range(last + offset, periods=n, freq=self.freq)
+        span = pd.Timedelta(days=int(n * 2 + 30))
+        sessions = _sessions(self.calendar, last, last + span)
+        sessions = sessions[sessions > last]
+        if len(sessions) < n:
+            raise TimeError(
+                f"calendar {self.calendar} knows only {len(sessions)} sessions after {last:%Y-%m-%d}, {n} were asked for.",
+                hint="Use a shorter horizon.",
+            )
+        return sessions[:n]
+
+    @property
+    def step_seconds(self) -> float:
+        """Nominal length of one step in seconds (a session counts as a day, a month as 30.4 days)."""
+        stamps = pd.date_range("2000-01-01", periods=13, freq=self.freq)
+        return float((stamps[-1] - stamps[0]).total_seconds() / 12)
+
+    @property
+    def season(self) -> int:
+        """Steps in the season an analyst would expect: a day of hours, a week of days, a year of months.
+
+        Exchange sessions have 5 to a week. Assumption: the shortest usual cycle that spans at least
+        two steps; series without one (yearly) get 1.
+        """
+        if self.calendar is not None or self.freq == "B":
+            return 5
+        step = self.step_seconds
+        if step < _DAY_SECONDS / 2:
+            return max(2, round(_DAY_SECONDS / step))
+        if step < 1.5 * _DAY_SECONDS:
+            return 7
+        year = 365.25 * _DAY_SECONDS
+        return max(1, round(year / step)) if step < 0.6 * year else 1
+
+    def wall_clock(self, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """What clocks on the wall show at ``stamps`` (differs only where ``tz`` is set)."""
+        if self.tz is None:
+            return stamps
+        return stamps.tz_localize("UTC").tz_convert(self.tz).tz_localize(None)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if self.calendar is not None:
+            return f"{self.calendar} sessions"
+        return self.freq if self.tz is None else f"{self.freq} ({self.tz})"
+
+
+def _check_calendar(name: str) -> None:
+    import exchange_calendars as xc
+
+    known = xc.get_calendar_names(include_aliases=True)
+    if name not in known:
+        raise UsageError(
+            f"exchange calendar {name!r} is unknown.{did_you_mean(name, known)}",
+            hint="See exchange_calendars.get_calendar_names().",
+        )
+
+
+@lru_cache(maxsize=16)
+def _calendar(name: str, first_year: int, last_year: int) -> Any:
+    import exchange_calendars as xc
+
+    kind = xc.get_calendar(name)
+    start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
+    bounds = (kind.bound_min(), kind.bound_max())
+    if bounds[0] is not None:
+        start = max(start, bounds[0])
+    if bounds[1] is not None:
+        end = min(end, bounds[1])
+    return xc.get_calendar(name, start=start, end=end)
+
+
+def _sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+    # whole decades, so that a few cached calendars serve every call
+    calendar = _calendar(name, first.year // 10 * 10, last.year // 10 * 10 + 9)
+    sessions: pd.DatetimeIndex = calendar.sessions
+    low, high = np.searchsorted(
+        sessions.to_numpy(), [first.normalize().to_datetime64(), last.normalize().to_datetime64()]
+    )
+    high += int(high < len(sessions) and sessions[high] == last.normalize())
+    return pd.DatetimeIndex(sessions[low:high].to_numpy(), freq=None)
