@@ -1,0 +1,1 @@
+"""Networks: recurrent cores, heads and what joins them (imports torch)."""
