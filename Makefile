@@ -1,0 +1,60 @@
+# The environment is .venv in this checkout; a stamp keeps it from being made twice.
+PYTHON ?= python3
+PY     := .venv/bin/python
+STAMP  := .venv/.installed
+FIT    ?= --ticker ^GSPC --source sample
+
+.DEFAULT_GOAL := help
+.PHONY: help env fit test test-all lint format bench bench-peers data-table clean
+
+help:
+	@echo "make fit          forecast the S&P 500 sample: data, training, forecast, verdict (FIT='--ticker ...' for others)"
+	@echo "make test         the suite without the slow proofs     make test-all    all of it"
+	@echo "make lint         ruff and mypy                         make format      ruff, in place"
+	@echo "make bench        every benchmark in benchmarks/        make bench-peers the other toolkits' environments"
+	@echo "make data-table   what becomes of every file in ../shared/data"
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; $$($(PYTHON) --version) was found. Try: make PYTHON=python3.12"; exit 1; }
+	@test -x $(PY) || { echo "Making the environment in .venv"; $(PYTHON) -m venv .venv; }
+	@echo "Installing the toolkit and what it needs into .venv (minutes the first time)"
+	@.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+fit: env
+	@.venv/bin/forecast fit $(FIT)
+
+test: env
+	@$(PY) -m pytest -q
+
+test-all: env
+	@$(PY) -m pytest -q -m ""
+
+lint: env
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: env
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+# every benchmarks/bench_*.py prints its own table
+bench: env
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script; done
+
+# one environment per file of requirements: benchmarks/peers/darts.txt -> .venv-darts
+bench-peers:
+	@set -e; for needs in benchmarks/peers/*.txt; do \
+		name=$$(basename $$needs .txt); echo "Installing $$name into .venv-$$name"; \
+		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; \
+		.venv-$$name/bin/pip install --quiet --disable-pip-version-check --requirement $$needs; done
+
+data-table: env
+	@$(PY) -m pytest -q -s -m shared -k data_table
+
+clean:
+	@rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
