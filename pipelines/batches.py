@@ -1,0 +1,354 @@
+"""Batches: stateful lanes for truncated BPTT (:func:`streams`) and stateless windows (:func:`windows`).
+
+A *plan* is index arithmetic only: which rows each lane reads next. :func:`gather` turns a step of the plan
+into a :class:`Batch` by slicing resident arrays; it works on numpy arrays here and on torch tensors on any
+device in :mod:`forecast.data`, so that data flows one way only.
+
+Streams (Williams and Peng 1990 name ``k1`` and ``k2``): the rows of every series are cut into pieces, the
+pieces are laid out on ``lanes`` parallel lanes, and chunk ``t + 1`` of a lane goes on where chunk ``t``
+stopped, ``k1`` steps later. A chunk spans ``k2 >= k1`` steps, which is how far gradients reach back; the
+steps a chunk shares with the one before carry no loss, so every origin is counted once. A lane that starts
+a new piece is marked in ``reset``. Padding is on the right only; the chunk after padding always resets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.errors import TooShortError, UsageError
+from pipelines.panel import Panel
+from pipelines.pipeline import Prepared
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive rows ``[start, stop)`` of one series, as rows of ``Prepared``."""
+
+    series: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One step of a plan for ``B`` lanes."""
+
+    start: Index  # [B] first row
+    series: Index  # [B]
+    valid: Index  # [B] steps that exist; the rest is padding on the right
+    counted_from: Index  # [B] steps before this carry no loss: the chunk before counted them
+    reset: Mask  # [B] the lane starts a new piece here
+    size: int  # K, steps in this chunk
+    stride: int  # the carried state is the one after this many steps
+    last_only: bool = False  # windows: only the last step is an origin
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step reads. ``B`` lanes, ``K`` steps, ``H`` steps ahead; arrays of numpy or torch.
+
+    Where the plan marks windows, ``K`` is 1 in everything but ``x``: only the last step is an origin.
+    """
+
+    x: Any  # [B, K, F]
+    future: Any  # [B, K, H, Ff] view
+    static: Any  # [B, Fs]
+    level: Any  # [B, context + K]
+    y: Any  # [B, K, H] view of standardised values
+    anchor: Any  # [B, K]
+    scale: Any  # [B, K]
+    mask: Any  # [B, K, H] True where a target is observed, inside the span and counted here
+    reset: Any  # [B]
+    stride: int
+
+
+def pieces_of(prepared: Prepared, start: Index | int = 0, stop: Index | int | None = None) -> list[Piece]:
+    """Rows ``[start, stop)`` of every series (positions within the series; scalars or ``[S]``) that exist."""
+    lengths = prepared.lengths
+    low = np.clip(np.broadcast_to(np.asarray(start), lengths.shape), 0, lengths)
+    high = lengths if stop is None else np.clip(np.broadcast_to(np.asarray(stop), lengths.shape), 0, lengths)
+    return [
+        Piece(i, int(prepared.offsets[i] + low[i]), int(prepared.offsets[i] + high[i]))
+        for i in range(len(lengths))
+        if high[i] > low[i]
+    ]
+
+
+def plan_streams(pieces: list[Piece], lanes: int, k1: int, k2: int | None = None, first: int | None = None) -> list[Chunk]:
+    """Lay ``pieces`` out on ``lanes`` and cut them into chunks; the order of rows is never shuffled.
+
+    Args:
+        pieces: spans of rows; long ones are cut so that lanes are of equal length.
+        lanes: parallel lanes, ``B``.
+        k1: steps between updates.
+        k2: steps gradients reach back, at least ``k1`` (the default).
+        first: stride of every lane's first chunk (1 to ``k1``), to move the chunk borders between epochs.
+
+    Raises:
+        UsageError: ``lanes``, ``k1``, ``k2`` or ``first`` is out of range.
+        TooShortError: there are no rows.
+    """
+    k2 = k1 if k2 is None else k2
+    first = k1 if first is None else first
+    if lanes < 1 or k1 < 1 or k2 < k1 or not 1 <= first <= k1:
+        raise UsageError(
+            f"lanes={lanes}, k1={k1}, k2={k2}, first={first}: expected lanes >= 1, k2 >= k1 >= 1, 1 <= first <= k1.",
+            hint="k1 is the stride between updates, k2 the steps that are back-propagated.",
+        )
+    if not pieces:
+        raise TooShortError("there are no rows to train on.", hint="Use a longer training span.")
+    overlap = k2 - k1
+    layout = _lay_out(pieces, lanes, k1, first, overlap)
+    chunks: list[Chunk] = []
+    count = max(len(lane) for lane in layout)
+    for t in range(count):
+        stride = first if t == 0 else k1
+        size = stride + overlap
+        start, series, valid = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+        counted, reset = np.zeros(lanes, np.int64), np.zeros(lanes, np.bool_)
+        for b, lane in enumerate(layout):
+            if t >= len(lane):  # an idle lane reads row 0 with no valid step; its state is never used again
+                reset[b] = True
+                continue
+            at, piece, fresh = lane[t]
+            start[b], series[b] = at, piece.series
+            valid[b], reset[b] = min(size, piece.stop - at), fresh
+            counted[b] = 0 if fresh else overlap
+        chunks.append(Chunk(start, series, valid, counted, reset, size, stride))
+    return chunks
+
+
+def _lay_out(
+    pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int
+) -> list[list[tuple[int, Piece, bool]]]:
+    """For every lane its chunks as (first row, piece, is a new piece)."""
+    needed = sum(-(-max(1, p.stop - p.start - overlap) // k1) for p in pieces)
+    capacity = max(1, -(-needed // lanes))
+    while True:
+        layout: list[list[tuple[int, Piece, bool]]] = []
+        queue = list(reversed(pieces))
+        while queue and len(layout) < lanes:
+            layout.append(_fill_lane(queue, capacity, k1, first, overlap))
+        if not queue:
+            return layout + [[] for _ in range(lanes - len(layout))]
+        capacity += 1
+
+
+def _fill_lane(
+    queue: list[Piece], capacity: int, k1: int, first: int, overlap: int
+) -> list[tuple[int, Piece, bool]]:
+    """Take rows from the end of ``queue`` until the lane has ``capacity`` chunks; a cut piece goes back."""
+    lane: list[tuple[int, Piece, bool]] = []
+    while queue and len(lane) < capacity:
+        piece = queue.pop()
+        left = capacity - len(lane)
+        begin = first if not lane else k1
+        most = begin + (left - 1) * k1 + overlap
+        if piece.stop - piece.start > most:
+            queue.append(Piece(piece.series, piece.start + most, piece.stop))
+            piece = Piece(piece.series, piece.start, piece.start + most)
+        at, fresh = piece.start, True
+        while True:
+            stride = begin if fresh else k1
+            lane.append((at, piece, fresh))
+            if at + stride + overlap >= piece.stop:
+                break
+            at, fresh = at + stride, False
+    return lane
+
+
+def plan_windows(
+    pieces: list[Piece], lookback: int, batch: int, rng: np.random.Generator | None, *, stride: int = 1
+) -> list[Chunk]:
+    """Windows of ``lookback`` rows that end at an origin inside ``pieces``; shuffled when ``rng`` is given.
+
+    The first origin of a piece is ``lookback - 1`` rows after its start.
+
+    Raises:
+        TooShortError: no piece has ``lookback`` rows.
+    """
+    starts = [np.arange(p.start, p.stop - lookback + 1, stride, dtype=np.int64) for p in pieces]
+    series = [np.full(len(s), p.series, np.int64) for s, p in zip(starts, pieces, strict=True)]
+    start, owner = np.concatenate(starts), np.concatenate(series)
+    if not len(start):
+        longest = max(p.stop - p.start for p in pieces)
+        raise TooShortError(
+            f"the longest span has {longest} rows, a window needs {lookback}.",
+            hint=f"Use --lookback {max(1, longest // 2)} or more data.",
+        )
+    if rng is not None:
+        order = rng.permutation(len(start))
+        start, owner = start[order], owner[order]
+    chunks = []
+    for low in range(0, len(start), batch):
+        part, own = start[low : low + batch], owner[low : low + batch]
+        full = np.full(len(part), lookback, np.int64)
+        chunks.append(
+            Chunk(part, own, full, full - 1, np.ones(len(part), np.bool_), lookback, lookback, last_only=True)
+        )
+    return chunks
+
+
+@dataclass(frozen=True)
+class Resident:
+    """The arrays batches are cut from; numpy or torch, on any device. ``target_ok`` marks rows that may be targets."""
+
+    x: Any
+    future: Any
+    static: Any
+    level: Any
+    anchor: Any
+    scale: Any
+    origin_ok: Any  # [N] rows that may be origins
+    target_ok: Any  # [N]
+    context: int
+    horizon: int
+    unfold: Callable[[Any, int], Any]  # (array [B, M, ...], size) -> view [B, M - size + 1, ..., size]
+    arange: Callable[[int], Any]
+
+
+def resident(prepared: Prepared, target_ok: Mask | None = None) -> Resident:
+    """Numpy arrays of ``prepared``; ``target_ok [N]`` marks rows that may be targets (all observed ones by default)."""
+    allowed = prepared.observed if target_ok is None else prepared.observed & target_ok
+    return Resident(
+        x=prepared.x, future=prepared.future, static=prepared.static, level=prepared.level,
+        anchor=prepared.anchor.astype(np.float32), scale=prepared.scale.astype(np.float32),
+        origin_ok=prepared.observed, target_ok=allowed, context=prepared.context, horizon=len(prepared.unit),
+        unfold=_unfold, arange=np.arange,
+    )  # fmt: skip
+
+
+def gather(source: Resident, chunk: Chunk) -> Batch:
+    """Cut one batch out of the resident arrays. ``chunk`` holds arrays of the same library as ``source``."""
+    horizon, context = source.horizon, source.context
+    steps = source.arange(chunk.size)
+    rows = (chunk.start[:, None] + steps).clip(0, len(source.x) - 1)
+    x = source.x[rows]
+    valid = (steps >= chunk.counted_from[:, None]) & (steps < chunk.valid[:, None])
+    begin, count = chunk.start, chunk.size
+    if chunk.last_only:
+        begin, count, rows = chunk.start + (chunk.size - 1), 1, rows[:, -1:]
+        valid = valid[:, -1:]
+    near = begin[:, None] + source.arange(count + horizon)
+    ahead = near.clip(0, len(source.x) - 1)
+    shift = (context * chunk.series)[:, None]
+    span = begin[:, None] + shift + source.arange(context + count + horizon)
+    values = source.level[span.clip(0, len(source.level) - 1)]
+    target_ok = source.unfold(source.target_ok[ahead][:, 1:], horizon)
+    origin_ok = (source.origin_ok[rows] & valid)[:, :, None]
+    future = source.unfold(source.future[ahead][:, 1:], horizon)
+    return Batch(
+        x=x, future=future.swapaxes(-1, -2), static=source.static[chunk.series],
+        level=values[:, : context + count], y=source.unfold(values[:, context + 1 :], horizon),
+        anchor=source.anchor[rows], scale=source.scale[rows], mask=target_ok & origin_ok,
+        reset=chunk.reset, stride=chunk.stride,
+    )  # fmt: skip
+
+
+def _unfold(array: NDArray[Any], size: int) -> NDArray[Any]:
+    return np.lib.stride_tricks.sliding_window_view(array, size, axis=1)
+
+
+def streams(
+    prepared: Prepared,
+    lanes: int = 16,
+    k1: int = 64,
+    k2: int | None = None,
+    *,
+    until: Index | int | None = None,
+    first: int | None = None,
+) -> Iterator[Batch]:
+    """One epoch of stateful numpy batches over rows before position ``until`` of every series.
+
+    Targets at or beyond ``until`` are masked. ``first`` moves the chunk borders (see :func:`plan_streams`).
+    """
+    source = resident(prepared, rows_before(prepared, until))
+    for chunk in plan_streams(pieces_of(prepared, 0, until), lanes, k1, k2, first):
+        yield gather(source, chunk)
+
+
+def rows_before(prepared: Prepared, until: Index | int | None) -> Mask:
+    """``[N]`` True for rows whose position in their series is before ``until`` (scalar or ``[S]``)."""
+    stop = prepared.lengths if until is None else np.broadcast_to(np.asarray(until), prepared.lengths.shape)
+    series = np.searchsorted(prepared.offsets, np.arange(len(prepared.x)), side="right") - 1
+    out: Mask = np.arange(len(prepared.x)) - prepared.offsets[series] < stop[series]
+    return out
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows in natural units, ready for scikit-learn: ``regressor.fit(w.flat, w.y)``.
+
+    ``X [M, lookback, C]`` (the target first, then the past covariates), ``y [M, horizon]``, ``origins [M]``
+    (time stamp of the newest row in ``X``), ``unique_id [M]``.
+    """
+
+    X: NDArray[np.float64]
+    y: NDArray[np.float64]
+    origins: NDArray[np.datetime64]
+    unique_id: NDArray[np.str_]
+    columns: tuple[str, ...]
+
+    @property
+    def flat(self) -> NDArray[np.float64]:
+        """``[M, lookback * C]``"""
+        return self.X.reshape(len(self.X), -1)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "Windows: none"
+        first, last = (pd.Timestamp(stamp) for stamp in (self.origins.min(), self.origins.max()))
+        return (
+            f"Windows: X {self.X.shape} ({', '.join(self.columns)}), y {self.y.shape}, origins {first} to {last}"
+        )
+
+
+def windows(panel: Panel, lookback: int, horizon: int = 1, *, stride: int = 1) -> Windows:
+    """All complete windows of ``panel`` whose inputs and targets are observed, in natural units.
+
+    Args:
+        lookback: rows read, the origin's included.
+        horizon: rows ahead that are the target.
+        stride: rows between origins.
+
+    Raises:
+        UsageError: an argument is below 1.
+        TooShortError: no series has ``lookback + horizon`` rows.
+    """
+    if min(lookback, horizon, stride) < 1:
+        raise UsageError(
+            f"lookback={lookback}, horizon={horizon}, stride={stride}: each must be at least 1.", hint="Use 1 or more."
+        )
+    if int(panel.lengths.max()) < lookback + horizon:
+        raise TooShortError(
+            f"the longest series has {int(panel.lengths.max())} rows, lookback {lookback} and horizon {horizon} need "
+            f"{lookback + horizon}.",
+            hint="Use a shorter lookback or horizon.",
+        )
+    names = ("y", *panel.covariates("past"))
+    table = np.stack([panel.column(name) for name in names], axis=1)
+    inputs, targets, origins, owners = [], [], [], []
+    for name, low, high in zip(panel.ids, panel.offsets[:-1], panel.offsets[1:], strict=True):
+        if high - low < lookback + horizon:
+            continue
+        x = _unfold(table[low : high - horizon][None], lookback)[0].swapaxes(-1, -2)[::stride]
+        y = _unfold(table[None, low + lookback : high, 0], horizon)[0][::stride]
+        stamps = panel.ds[low + lookback - 1 : high - horizon][::stride]
+        keep = ~(np.isnan(x).any(axis=(1, 2)) | np.isnan(y).any(axis=1))
+        inputs.append(x[keep])
+        targets.append(y[keep])
+        origins.append(stamps[keep])
+        owners.append(np.full(int(keep.sum()), name))
+    return Windows(np.concatenate(inputs), np.concatenate(targets), np.concatenate(origins), np.concatenate(owners), names)
