@@ -45,7 +45,7 @@ class ToolkitError(Exception):
         return self.message if self.hint is None else f"{self.message} {self.hint}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.message, self.hint))
+        return (_rebuild, (type(self), self.message, self.hint), self.__dict__)
 
 
 def _rebuild(kind: type[ToolkitError], message: str, hint: str | None) -> ToolkitError:
@@ -59,9 +59,14 @@ class UsageError(ToolkitError, ValueError):
 
 
 class DataError(ToolkitError, ValueError):
-    """The data cannot be used as asked."""
+    """The data cannot be used as asked.
+
+    ``row`` (1-based line of the file) and ``column`` say where, when one place is to blame.
+    """
 
     exit_code = 3
+    row: int | None = None
+    column: str | None = None
 
 
 class FileFormatError(DataError):
