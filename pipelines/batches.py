@@ -127,6 +127,25 @@ def plan_streams(pieces: list[Piece], lanes: int, k1: int, k2: int | None = None
     return chunks
 
 
+def plan_whole(pieces: list[Piece], size: int, warm: Index | None = None) -> Iterator[Chunk]:
+    """Every piece on a lane of its own from its first row to its last, in chunks of one fixed ``size``.
+
+    The first ``warm [len(pieces)]`` rows of each piece only bring the state up to date: they carry no loss.
+
+    Never cut and never balanced: this is how a history is read to forecast. The shape of a chunk does not
+    depend on how long the pieces are, so cutting data off later leaves earlier results bitwise equal.
+    """
+    begin = np.array([p.start for p in pieces], np.int64)
+    length = np.array([p.stop - p.start for p in pieces], np.int64)
+    series = np.array([p.series for p in pieces], np.int64)
+    quiet = np.zeros_like(length) if warm is None else warm
+    for low in range(0, int(length.max()), size):
+        valid = np.clip(length - low, 0, size)
+        start = np.where(valid > 0, begin + low, 0)
+        counted_from = np.clip(quiet - low, 0, size)
+        yield Chunk(start, series, valid, counted_from, np.full(len(pieces), low == 0), size, size)
+
+
 def _lay_out(
     pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int
 ) -> list[list[tuple[int, Piece, bool]]]:

@@ -16,7 +16,7 @@ of a quantile, so "point" means median there, not mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -236,11 +236,11 @@ class Pipeline:
 
     def transform(self, panel: Panel) -> Prepared:
         """Arrays for every row of ``panel``, which must hold the series the pipeline was fitted on (or some)."""
-        return self._run(panel, None, self._where(panel))
+        return self._run(panel, None, self.positions(panel.ids))
 
     def advance(self, rows: Panel, state: State) -> Prepared:
         """Arrays for new ``rows`` that follow those that ended in ``state`` (first axis: the series of ``rows``)."""
-        return self._run(rows, state, self._where(rows))
+        return self._run(rows, state, self.positions(rows.ids))
 
     def invert(self, residual: Array, anchor: Array, scale: Array, series: Index) -> Array:
         """Residuals ``[M, H, ...]`` at origins with ``anchor, scale, series [M]`` -> natural units, float64."""
@@ -301,15 +301,20 @@ class Pipeline:
             )
         return np.log(values)
 
-    def _where(self, panel: Panel) -> Index:
+    def positions(self, ids: Sequence[str]) -> Index:
+        """``[S]`` where series ``ids`` stand among the fitted ones.
+
+        Raises:
+            UsageError: one was not there when the pipeline was fitted.
+        """
         position = {name: i for i, name in enumerate(self.fitted.ids)}
-        unknown = [name for name in panel.ids if name not in position]
+        unknown = [name for name in ids if name not in position]
         if unknown:
             raise UsageError(
                 f"series {unknown[0]!r} was not there when the pipeline was fitted.",
                 hint="Fit again with it, or select known series.",
             )
-        return np.array([position[name] for name in panel.ids], np.int64)
+        return np.array([position[name] for name in ids], np.int64)
 
     def _calendar_parts(self) -> tuple[str, ...]:
         return calendar_parts(self.fitted.step_seconds) if self.spec.calendar else ()
@@ -413,10 +418,10 @@ class Pipeline:
         features["volatility"] = np.log(volatility / typical)
         anchor = scan("anchor", "y", Mean(fitted.short)) if spec.anchor == "mean" else z
         scale = volatility if spec.scale == "volatility" else np.ones_like(z)
-        tail = Tail(spec.context)
+        tail = Tail(spec.context + 1)
         past = (_take(begin, "context") or tail.init(z[:, 0]))["tail"]
         after["context/tail"] = tail.scan(z, {"tail": past})[1]["tail"]
-        level = np.concatenate([past, z], axis=1)
+        level = np.concatenate([past[:, 1:], z], axis=1)
         return _Scanned(features, elapsed, anchor, scale, level, ~np.isnan(columns["y"]), after)
 
     def _future(self, panel: Panel, offsets: Index, total: int) -> tuple[Single, Single]:

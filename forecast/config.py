@@ -1,0 +1,214 @@
+"""Configuration: frozen, validated, and strict about names.
+
+``Config(data=..., model=..., train=...)``. Unknown keys are refused with "did you mean". A value of
+``"auto"`` is settled from the data by :func:`forecast.train.settle` before anything is built, and the
+settled configuration is what a run saves. Dotted names (``model.hidden``) are what ``--set`` and error
+messages use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipelines.errors import UsageError, did_you_mean
+
+Auto = Literal["auto"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Section):
+    """How a panel becomes batches."""
+
+    kind: Literal["auto", "price", "sensor"] = Field(
+        "auto", description="price: log returns in units of volatility. sensor: values relative to a causal mean."
+    )
+    horizon: int = Field(5, ge=1, le=10_000, description="Steps ahead.")
+    mode: Literal["stream", "window"] = Field("stream", description="Stateful lanes, or shuffled windows.")
+    lookback: int = Field(60, ge=1, description="Window mode only: rows a window reads.")
+    lanes: int | Auto = Field("auto", description="Parallel lanes (stream) or windows per batch (window).")
+    k1: int | Auto = Field("auto", description="Truncated BPTT: steps between updates.")
+    k2: int | Auto = Field("auto", description="Truncated BPTT: steps back-propagated; at least k1.")
+    stop: float = Field(0.15, gt=0, lt=0.9, description="Share of the time span used for early stopping.")
+    holdout: float = Field(0.15, ge=0, lt=0.9, description="Share of the time span held out for scoring.")
+    log: bool | Auto = Field("auto", description="Forecast the logarithm.")
+    anchor: Literal["auto", "last", "mean"] = Field("auto", description="What the forecast is relative to.")
+    scale: Literal["auto", "one", "volatility"] = Field("auto", description="Unit of the forecast change.")
+    horizon_unit: bool | Auto = Field("auto", description="One unit per step ahead.")
+    scaler: Literal["standard", "robust", "minmax", "none"] = "standard"
+    season: int | None = Field(None, ge=1, description="Steps in a season; from the frequency when not given.")
+    short: int | None = Field(None, ge=2, description="Window of the short causal mean.")
+    long: int | None = Field(None, ge=2, description="Window of the long causal mean.")
+    level: bool = False
+    calendar: bool = True
+    clip: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.stop + self.holdout >= 0.9:
+            raise ValueError(f"data.stop + data.holdout is {self.stop + self.holdout:g}, it must be below 0.9")
+        if isinstance(self.k1, int) and isinstance(self.k2, int) and self.k2 < self.k1:
+            raise ValueError(f"data.k2 is {self.k2}, it must be at least data.k1 = {self.k1}")
+        for name in ("lanes", "k1", "k2"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"data.{name} is {value}, it must be at least 1")
+        return self
+
+
+class ModelConfig(_Section):
+    """The net."""
+
+    core: str = Field("lstm", description="rnn, rnn-relu, lstm or gru.")
+    hidden: int = Field(64, ge=1, le=8192)
+    layers: int = Field(1, ge=1, le=32)
+    dropout: float = Field(0.2, ge=0, lt=1, description="Between layers and before the head.")
+    bidirectional: bool = Field(False, description="Window mode only.")
+    head: Literal["point", "quantile"] = "quantile"
+    loss: Literal["huber", "mse", "mae"] = Field("huber", description="Point head only.")
+    quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    skip: int | Auto = Field("auto", description="Values a linear skip reads (LSTNet); 0 for none.")
+
+    @field_validator("quantiles")
+    @classmethod
+    def _quantiles(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)) or 0.5 not in value or not all(0 < q < 1 for q in value):
+            raise ValueError("quantiles must rise strictly, lie between 0 and 1 and contain 0.5")
+        return value
+
+    @field_validator("skip")
+    @classmethod
+    def _skip(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 0:
+            raise ValueError("skip must be 0 (none) or a number of values")
+        return value
+
+
+class TrainConfig(_Section):
+    """How weights are found."""
+
+    epochs: int | Auto = Field("auto", description="Passes over the training rows; auto: from the number of updates.")
+    updates: int = Field(1500, ge=1, description="Updates aimed at when epochs is auto.")
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "adamw"
+    lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 for no clipping.")
+    average: float = Field(0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
+    patience: int | Auto = Field("auto", description="Checks without a better stop loss before training ends.")
+    seed: int = Field(0, ge=0)
+    threads: int | None = Field(None, ge=1, description="Torch threads; as many as torch likes by default.")
+    accelerator: str = Field("auto", description="auto, cpu, gpu, mps.")
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    @field_validator("epochs", "patience")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1")
+        return value
+
+
+class Config(_Section):
+    """Everything about a fit that is not data.
+
+    Example:
+        >>> Config.make({"data": {"horizon": 10}, "model": {"core": "gru"}}).model.core
+        'gru'
+    """
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    @classmethod
+    def make(cls, values: Mapping[str, Any] | None = None, **dotted: Any) -> Config:
+        """From nested ``values`` and flat names such as ``horizon=10`` or ``model__hidden=32``.
+
+        A flat name without a section goes to the only section that has it.
+
+        Raises:
+            UsageError: an unknown key, an ambiguous one, or a value out of range; with the remedy.
+        """
+        nested: dict[str, Any] = json.loads(json.dumps(dict(values or {})))
+        for name, value in dotted.items():
+            section, field = locate(name)
+            nested.setdefault(section, {})[field] = value
+        try:
+            return cls.model_validate(nested)
+        except ValidationError as error:
+            raise _friendly(error) from None
+
+    def override(self, **dotted: Any) -> Config:
+        """A copy with flat or dotted names changed."""
+        return Config.make(self.model_dump(mode="json"), **dotted)
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Nested values from a TOML or JSON file.
+
+    Raises:
+        UsageError: the file is missing or not readable as either.
+    """
+    import tomllib
+
+    try:
+        text = path.read_text("utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such configuration file.", hint="Check --config.") from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError(
+            f"{path}: not readable as a configuration ({error}).", hint="Write it as TOML, or as JSON named *.json."
+        ) from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: holds {type(values).__name__}, a table was expected.", hint="See the README.")
+    values.pop("schema", None)
+    return values
+
+
+def field_names() -> list[str]:
+    """All settings as ``section.field``."""
+    return [
+        f"{section}.{name}"
+        for section, info in Config.model_fields.items()
+        for name in info.annotation.model_fields  # type: ignore[union-attr]
+    ]
+
+
+def locate(name: str) -> tuple[str, str]:
+    """``(section, field)`` of a flat (``horizon``) or dotted (``model.hidden``, ``model__hidden``) name."""
+    known = field_names()
+    dotted = name.replace("__", ".")
+    hits = [full for full in known if full == dotted or full.split(".")[1] == dotted]
+    if len(hits) == 1:
+        section, field = hits[0].split(".")
+        return section, field
+    if hits:
+        raise UsageError(f"setting {name!r} is ambiguous.", hint=f"Say one of {', '.join(hits)}.")
+    near = did_you_mean(dotted, known) or did_you_mean(dotted, [full.split(".")[1] for full in known])
+    raise UsageError(f"there is no setting {name!r}.{near}", hint=f"Settings: {', '.join(known)}.")
+
+
+def _friendly(error: ValidationError) -> UsageError:
+    """The first problem as one sentence."""
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"] if not str(part).startswith(("literal", "int", "constrained"))]
+    name = ".".join(path[:2])
+    if problem["type"] == "extra_forbidden":
+        known = [full for full in field_names() if full.startswith(f"{path[0]}.")] or list(Config.model_fields)
+        return UsageError(
+            f"there is no setting {name!r}.{did_you_mean(name, known)}", hint=f"Settings: {', '.join(known)}."
+        )
+    message = problem["msg"].removeprefix("Value error, ")
+    got = "" if "model_" in problem["type"] or isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    return UsageError(f"{name or 'configuration'}: {message}{got}.", hint="See `forecast fit --help`.")

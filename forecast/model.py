@@ -1,0 +1,358 @@
+"""Model: a trained net with its pipeline and where it stands; natural units in, natural units out.
+
+Prediction is streaming: one pass over a history gives a forecast at every origin (:meth:`Model.forecast_rows`),
+and the state left behind makes the next row cost O(1) (:meth:`Model.update`). Needs torch, not Lightning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from forecast import reader, storage
+from forecast.config import Config
+from forecast.nn.network import Network
+from forecast.reader import Standing
+from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
+from pipelines.grid import Grid
+from pipelines.panel import Panel
+from pipelines.pipeline import Pipeline, missing_future
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts at ``M`` origins, natural units, float64.
+
+    ``point [M, H]``; ``bounds {level: (lo [M, H], hi [M, H])}``; ``rows [M]`` positions of the origins in the
+    panel's frame.
+    """
+
+    rows: Index
+    point: Array
+    bounds: dict[int, tuple[Array, Array]]
+
+
+class Model:
+    """A fitted forecaster.
+
+    Args:
+        config: settled configuration (no ``"auto"`` left).
+        pipeline: fitted pipeline.
+        network: trained net; kept on the CPU in evaluation mode.
+        calibration: ``{level: [H]}`` how far to push out the bounds of each central interval, in the net's
+            units, measured on the span early stopping used: conformalised quantile regression (Romano,
+            Patterson and Candes 2019, arXiv 1905.03222).
+        facts: what the training run wants remembered; JSON only.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        pipeline: Pipeline,
+        network: Network,
+        calibration: Mapping[int, Array] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config, self.pipeline = config, pipeline
+        self.network = network.to("cpu").eval()
+        self.calibration = {int(level): np.asarray(push, np.float64) for level, push in (calibration or {}).items()}
+        self.facts: dict[str, Any] = dict(facts or {})
+        self.panel: Panel | None = None
+        self._standing: Standing | None = None
+
+    # -- facts ---------------------------------------------------------------------------------
+    @property
+    def horizon(self) -> int:
+        return self.config.data.horizon
+
+    @property
+    def name(self) -> str:
+        """The name of the forecast's column."""
+        return self.config.model.core
+
+    @property
+    def levels(self) -> list[int]:
+        """Central intervals the model gives, in per cent, narrow to wide."""
+        return [round(100 * (1 - 2 * q)) for q in sorted(self.config.model.quantiles, reverse=True) if q < 0.5]
+
+    @property
+    def lookback(self) -> int | None:
+        """Rows a window reads; ``None`` for a stream."""
+        return self.config.data.lookback if self.config.data.mode == "window" else None
+
+    # -- forecasting ---------------------------------------------------------------------------
+    def predict(self, panel: Panel | None = None) -> pd.DataFrame:
+        """The next ``H`` steps of every series: ``unique_id, ds, cutoff, <model>, <model>-lo-90, <model>-hi-90, ...``.
+
+        Args:
+            panel: history to read from its start, instead of going on from where the model stands.
+
+        Raises:
+            UsageError: no history was read yet, or a series is unknown.
+            DataError: known-future covariates do not reach ``H`` steps ahead.
+            TooShortError: in window mode, a series has fewer rows than a window.
+        """
+        if panel is not None:
+            self.read(panel)
+        history, standing = self._position()
+        lacking = missing_future(history, self.horizon)
+        if lacking:
+            series, stamp, covariate = lacking[0]
+            raise DataError(
+                f"the forecast needs {len(lacking)} known-future values that are missing, the first is {covariate!r} "
+                f"of series {series!r} at {stamp}.",
+                hint="Give rows for the whole horizon with these columns filled and the target empty.",
+            )
+        if self.lookback is not None and int(history.lengths.min()) < self.lookback:
+            raise TooShortError(
+                f"a series has {int(history.lengths.min())} rows, a window of this model reads {self.lookback}.",
+                hint="Give more history, or fit with a shorter --lookback.",
+            )
+        out = reader.forecast(self.network, standing)
+        series_at = self.pipeline.positions(history.ids)
+        point, bounds = self._natural(out, standing.anchor, standing.scale, series_at)
+        frames = []
+        for i, name in enumerate(history.ids):
+            last = pd.Timestamp(history.ds[history.offsets[i + 1] - 1])
+            columns: dict[str, Any] = {"unique_id": name, "ds": history.grid.after(last, self.horizon), "cutoff": last}
+            columns[self.name] = point[i]
+            for level, (low, high) in bounds.items():
+                columns[f"{self.name}-lo-{level}"], columns[f"{self.name}-hi-{level}"] = low[i], high[i]
+            frames.append(pd.DataFrame(columns))
+        return pd.concat(frames, ignore_index=True)
+
+    def forecast_rows(self, panel: Panel, rows: Index) -> Forecasts:
+        """Forecasts at the origins ``rows [M]`` (positions in ``panel.frame``), each from rows up to its own.
+
+        One pass over the history whatever ``M``; does not move where the model stands.
+        """
+        prepared = self.pipeline.transform(panel)
+        owner = np.searchsorted(panel.offsets, rows, side="right") - 1
+        at = prepared.offsets[owner] + rows - panel.offsets[owner]
+        out, _ = reader.read(self.network, prepared, at, self.lookback)
+        series = self.pipeline.positions(panel.ids)[owner]
+        point, bounds = self._natural(out, prepared.anchor[at], prepared.scale[at], series)
+        return Forecasts(rows, point, bounds)
+
+    def read(self, panel: Panel) -> Model:
+        """Read a history from its first row; the model then stands behind its last."""
+        prepared = self.pipeline.transform(panel)
+        _, self._standing = reader.read(self.network, prepared, np.zeros(0, np.int64), self.lookback)
+        self.panel = panel
+        return self
+
+    def update(self, rows: pd.DataFrame, future: pd.DataFrame | None = None) -> Model:
+        """Read new ``rows`` (``unique_id, ds, y``, covariates) behind the history: O(1) work of the net per row.
+
+        Equal to reading the whole history again up to rounding. Series without new rows stand where they stood.
+
+        Args:
+            future: known-future covariates behind the new rows; by default those given before.
+
+        Raises:
+            TimeError: a row does not continue its series on the grid; a missing value must be a row with NaN.
+            UsageError: a series was not read before.
+        """
+        history, standing = self._position()
+        ahead = history.future if future is None else future
+        fresh = Panel(rows[["unique_id", "ds", "y", *history.roles]], history.grid, history.roles, future=ahead)
+        unknown = [name for name in fresh.ids if name not in history.ids]
+        if unknown:
+            raise UsageError(f"series {unknown[0]!r} was not read before.", hint="Use Model.read with all its rows.")
+        at = np.array([history.ids.index(name) for name in fresh.ids], np.int64)
+        for i, series in enumerate(at):
+            last = pd.Timestamp(history.ds[history.offsets[series + 1] - 1])
+            expected, got = history.grid.after(last, 1)[0], pd.Timestamp(fresh.ds[fresh.offsets[i]])
+            if got != expected:
+                raise TimeError(
+                    f"series {fresh.ids[i]!r}: the new rows begin at {got}; after {last} comes {expected}.",
+                    hint="Give every row since then; a missing value is a row with y = NaN.",
+                )
+        before = standing.take(at)
+        prepared = self.pipeline.advance(fresh, before.scans)
+        standing.put(at, reader.advance(self.network, before, prepared, self.lookback))
+        self.panel = replace(history.append(fresh.frame), future=ahead)
+        return self
+
+    # -- storage -------------------------------------------------------------------------------
+    def save(self, path: Path | str, *, overwrite: bool = False, extra: Mapping[str, str] | None = None) -> Path:
+        """Write a run folder that :meth:`load` reads back bit for bit.
+
+        Args:
+            extra: further text files by name, e.g. ``{"scores.csv": ...}``; they are covered by the manifest.
+
+        Raises:
+            UsageError: the folder exists, or nothing was read yet.
+        """
+        self._position()
+        target = Path(path)
+
+        def write(folder: Path) -> None:
+            self.write(folder)
+            for name, text in (extra or {}).items():
+                (folder / name).write_text(text, "utf-8")
+
+        storage.write_folder(target, write, self.manifest(), overwrite=overwrite)
+        return target
+
+    def write(self, folder: Path) -> None:
+        """The model's own files, into an existing folder."""
+        from safetensors.torch import save_file
+
+        panel, standing = self._position()
+        storage.dump_json(folder / "config.json", {"schema": 1, **self.config.to_json()})
+        storage.dump_json(
+            folder / "pipeline.json",
+            {"schema": 1, "pipeline": self.pipeline.to_json(), "calibration": {
+                str(level): push.tolist() for level, push in self.calibration.items()}, "facts": self.facts,
+             "features": self.pipeline.feature_names},
+        )  # fmt: skip
+        weights = {name: weight.contiguous().clone() for name, weight in self.network.state_dict().items()}
+        save_file(weights, folder / "weights.safetensors")
+        save_file(_tensors(standing), folder / "state.safetensors")
+        _write_panel(panel, folder)
+
+    def manifest(self) -> dict[str, Any]:
+        """What ``manifest.json`` says beside the sums: versions, seed, threads, data."""
+        panel, _ = self._position()
+        return {
+            "versions": versions(),
+            "seed": self.config.train.seed,
+            "threads": torch.get_num_threads(),
+            "data": {**panel.describe(), "fingerprint": panel.fingerprint(), "meta": dict(panel.meta)},
+        }
+
+    @classmethod
+    def load(cls, path: Path | str) -> Model:
+        """Read a run folder, wherever its net was trained; nothing in it is executed.
+
+        Raises:
+            ArtifactError: the folder is damaged, edited or of another schema.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(path)
+        storage.check_folder(folder)
+        document = storage.load_json(folder / "pipeline.json")
+        settings = storage.load_json(folder / "config.json")
+        settings.pop("schema", None)
+        try:
+            config = Config.make(settings)
+            pipeline = Pipeline.from_json(document["pipeline"])
+            weights = load_file(folder / "weights.safetensors")
+            network = build_network(config, pipeline)
+            network.load_state_dict(weights)
+            model = cls(config, pipeline, network, document["calibration"], document["facts"])
+            model.panel = _read_panel(folder)
+            model._standing = _standing(load_file(folder / "state.safetensors"))
+        except (KeyError, TypeError, RuntimeError, OSError, SafetensorError, UsageError, DataError) as error:
+            raise ArtifactError(
+                f"{folder} does not hold what its manifest promises ({error}).",
+                hint="Fit again, or use the version that wrote it.",
+            ) from error
+        return model
+
+    # -- parts ---------------------------------------------------------------------------------
+    def _position(self) -> tuple[Panel, Standing]:
+        if self.panel is None or self._standing is None:
+            raise UsageError("the model has read no history yet.", hint="Call predict(panel) or read(panel).")
+        return self.panel, self._standing
+
+    def _natural(
+        self, out: NDArray[np.float32], anchor: Array, scale: Array, series: Index
+    ) -> tuple[Array, dict[int, tuple[Array, Array]]]:
+        """Quantiles ``[M, H, Q]`` of the head -> point and calibrated central intervals in natural units."""
+        values = out.astype(np.float64)
+        quantiles = list(self.network.head.quantiles)
+        middle = quantiles.index(0.5)
+        point = self.pipeline.invert(values[..., middle], anchor, scale, series)
+        bounds: dict[int, tuple[Array, Array]] = {}
+        for level in self.levels:
+            low, high = central(values, quantiles, level)
+            push = self.calibration.get(level, np.zeros(self.horizon))
+            # a negative push narrows; the bounds still never cross the point
+            low, high = np.minimum(low - push, values[..., middle]), np.maximum(high + push, values[..., middle])
+            bounds[level] = (
+                self.pipeline.invert(low, anchor, scale, series),
+                self.pipeline.invert(high, anchor, scale, series),
+            )
+        return point, bounds
+
+
+def central(values: Array, quantiles: list[float], level: int) -> tuple[Array, Array]:
+    """Bounds ``[M, H]`` of the central interval ``level`` among the head's quantiles; the point where it has none."""
+    tail = (1 - level / 100) / 2
+    found = [i for i, q in enumerate(quantiles) if abs(q - tail) < 1e-6]
+    if not found:
+        middle = quantiles.index(0.5)
+        return values[..., middle], values[..., middle]
+    return values[..., found[0]], values[..., len(quantiles) - 1 - found[0]]
+
+
+def build_network(config: Config, pipeline: Pipeline) -> Network:
+    """A net with fresh weights of the shape ``config`` and ``pipeline`` ask for."""
+    fitted = pipeline.fitted
+    return Network(
+        config, len(pipeline.feature_names), len(fitted.future), len(fitted.static), torch.from_numpy(fitted.unit)
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of this toolkit and of what decides its numbers."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    out = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in ("forecast-toolkit", "torch", "numpy", "pandas", "scikit-learn", "pytorch-lightning"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "not installed"
+    return out
+
+
+def _tensors(standing: Standing) -> dict[str, torch.Tensor]:
+    out = {f"core.{i}": part for i, part in enumerate(standing.core)}
+    out |= {f"scans.{name}": torch.from_numpy(part) for name, part in standing.scans.items()}
+    out |= {name: getattr(standing, name) for name in ("features", "recent", "level", "ahead", "static")}
+    out |= {name: torch.from_numpy(getattr(standing, name)) for name in ("anchor", "scale")}
+    return {name: part.contiguous().clone() for name, part in out.items()}
+
+
+def _standing(tensors: dict[str, torch.Tensor]) -> Standing:
+    core = tuple(tensors[f"core.{i}"] for i in range(sum(name.startswith("core.") for name in tensors)))
+    scans = {name.removeprefix("scans."): part.numpy() for name, part in tensors.items() if name.startswith("scans.")}
+    parts = {name: tensors[name] for name in ("features", "recent", "level", "ahead", "static")}
+    return Standing(core=core, scans=scans, anchor=tensors["anchor"].numpy(), scale=tensors["scale"].numpy(), **parts)
+
+
+def _write_panel(panel: Panel, folder: Path) -> None:
+    panel.frame.astype({"unique_id": str}).to_parquet(folder / "data.parquet", index=False)
+    if panel.future is not None:
+        panel.future.astype({"unique_id": str}).to_parquet(folder / "future.parquet", index=False)
+    about = {
+        "grid": panel.grid.to_json(), "roles": dict(panel.roles), "target": panel.target, "source": panel.source,
+        "notes": list(panel.notes), "meta": dict(panel.meta),
+    }  # fmt: skip
+    storage.dump_json(folder / "data.json", about)
+
+
+def _read_panel(folder: Path) -> Panel:
+    about = storage.load_json(folder / "data.json")
+    future = folder / "future.parquet"
+    return Panel(
+        pd.read_parquet(folder / "data.parquet"), Grid(**about["grid"]), about["roles"],
+        future=pd.read_parquet(future) if future.is_file() else None, target=about["target"], source=about["source"],
+        notes=tuple(about["notes"]), meta=about["meta"],
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""The LightningModule: carries the state from chunk to chunk, and nothing else.
+
+Where gradients stop is decided by the batches: the state that one chunk leaves is detached before the next
+reads it (truncated BPTT). With ``k2 > k1`` the chunk is run in two parts, and the state carried on is the
+one after the first ``k1`` steps.
+
+A Lightning batch is a :class:`forecast.data.Bundle` of several chunks with one update each, so this module
+optimises by hand (Lightning's ``manual_backward`` keeps precision and accelerators working) and clips by
+the norm in the configuration; leave ``Trainer(gradient_clip_val=...)`` unset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from forecast.config import Config
+from forecast.nn.cores import State, detach_state, reset_state
+from forecast.nn.network import Network
+from pipelines.batches import Batch
+from pipelines.errors import TrainingError
+
+
+class WeightAverage:
+    """Exponential moving average of weights, in one fused call per update.
+
+    The decay begins small, ``min(decay, (1 + n) / (10 + n))`` after ``n`` updates, so that the random start is
+    forgotten early. Lightning's own callback loops over parameters in Python, which costs as much as a small step.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.decay, self.count = network, decay, 0
+        self.values = [weight.detach().clone() for weight in network.parameters()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.count += 1
+        decay = min(self.decay, (1 + self.count) / (10 + self.count))
+        torch._foreach_lerp_(self.values, [weight.detach() for weight in self.network.parameters()], 1.0 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the averaged and the current weights."""
+        for mean, weight in zip(self.values, self.network.parameters(), strict=True):
+            kept = weight.detach().clone()
+            weight.copy_(mean)
+            mean.copy_(kept)
+
+
+class ForecastModule(pl.LightningModule):
+    """``Network`` under a Trainer.
+
+    Args:
+        network: the net to train.
+        config: settled configuration; its ``train`` section is read here.
+        average: updated behind every step.
+    """
+
+    def __init__(self, network: Network, config: Config, average: WeightAverage | None = None) -> None:
+        super().__init__()
+        self.network, self.config, self.average = network, config, average
+        self.automatic_optimization = False
+        self._state: State | None = None
+        self.updates = 0
+        self.mean_loss: Tensor | None = None
+
+    def chunk_loss(self, batch: Batch) -> Tensor:
+        """Loss of one chunk from the carried state; leaves the detached state for the next."""
+        net = self.network
+        state = self._state
+        if state is None or state[0].shape[0] != batch.x.shape[0]:
+            state = net.initial(batch.x.shape[0])
+        state = reset_state(state, batch.reset)
+        if batch.stride < batch.x.shape[1]:
+            first, carry = net.run(batch.x[:, : batch.stride], batch.static, state)
+            rest, _ = net.run(batch.x[:, batch.stride :], batch.static, carry)
+            features = torch.cat([first, rest], dim=1)
+        else:
+            features, carry = net.run(batch.x, batch.static, state)
+        self._state = detach_state(carry)
+        return net.loss(net.params(features, batch), batch)
+
+    def on_train_epoch_start(self) -> None:
+        self._state = None
+
+    def training_step(self, bundle: Iterable[Batch], batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        weights = list(self.network.parameters())
+        limit = self.config.train.clip
+        total: Tensor | None = None
+        count = 0
+        for batch in bundle:
+            loss = self.chunk_loss(batch)
+            optimizer.zero_grad()  # type: ignore[union-attr]
+            self.manual_backward(loss)
+            if limit:
+                nn.utils.clip_grad_norm_(weights, limit)
+            optimizer.step()  # type: ignore[union-attr]
+            if self.average is not None:
+                self.average.update()
+            detached = loss.detach()
+            total = detached if total is None else total + detached
+            count += 1
+        self.updates += count
+        if total is not None:
+            self.mean_loss = total / count
+            if not torch.isfinite(self.mean_loss):
+                raise TrainingError(
+                    f"the training loss is {float(self.mean_loss)} after {self.updates} updates.",
+                    hint="Use a smaller --lr, clip gradients (train.clip), or look for extreme values with "
+                    "`forecast data check`.",
+                )
+
+    def configure_optimizers(self) -> Any:
+        train = self.config.train
+        weights = self.network.parameters()
+        fused = next(self.network.parameters()).device.type in ("cpu", "cuda")
+        if train.optimizer == "rmsprop":
+            return torch.optim.RMSprop(weights, lr=train.lr, weight_decay=train.weight_decay, foreach=True)
+        kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
+        return kind(weights, lr=train.lr, weight_decay=train.weight_decay, fused=fused)

@@ -1,0 +1,104 @@
+"""Network: core, dropout, head, and a linear skip over the newest values; state in, state out.
+
+``params = head(dropout(core(x))) + skip(newest values) / scale``. The skip reads values relative to the
+anchor, as in LSTNet (arXiv 1703.07015); its window over past values is part of the batch, a view of resident
+data, so the recurrent state stays small.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from forecast.config import Config
+from forecast.nn.cores import State, build_core
+from forecast.nn.heads import build_head
+from pipelines.batches import Batch
+from pipelines.errors import UsageError
+
+
+class LinearSkip(nn.Module):
+    """``[B, size - 1 + K] -> [B, K, H]``: a linear map of the newest ``size`` values relative to the anchor.
+
+    Weights begin at zero, so that training starts from the recurrent path alone.
+    """
+
+    def __init__(self, size: int, horizon: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(horizon, size))
+        self.bias = nn.Parameter(torch.zeros(horizon))
+
+    def forward(self, level: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
+        windows = level.unfold(1, self.weight.shape[1], 1) - anchor[..., None]
+        return F.linear(windows, self.weight, self.bias) / scale[..., None]
+
+
+class Network(nn.Module):
+    """The net of one configuration.
+
+    Args:
+        features, future, static: columns of the batch's ``x``, ``future`` and ``static``.
+        unit: ``[H]`` training units of the residual (see :class:`pipelines.Pipeline`).
+    """
+
+    unit: Tensor
+
+    def __init__(self, config: Config, features: int, future: int, static: int, unit: Tensor) -> None:
+        super().__init__()
+        model, horizon = config.model, config.data.horizon
+        self.core = build_core(
+            model.core, features + static, model.hidden, model.layers, model.dropout, model.bidirectional
+        )
+        if config.data.mode == "stream" and not self.core.streams:
+            raise UsageError(
+                f"a bidirectional {model.core} reads its window from both ends, so it cannot run as a stream: "
+                "its features at a step would have seen later steps.",
+                hint="Use --mode window, or leave bidirectional out.",
+            )
+        self.dropout = nn.Dropout(model.dropout)
+        width = self.core.out_features
+        self.future = nn.Sequential(nn.Linear(horizon * future, model.hidden), nn.Tanh()) if future else None
+        self.head = build_head(
+            model.head, width + (model.hidden if future else 0), horizon, loss=model.loss, quantiles=model.quantiles
+        )
+        skip = model.skip if isinstance(model.skip, int) else 0
+        self.skip = LinearSkip(skip, horizon) if skip else None
+        self.register_buffer("unit", unit.to(torch.float32), persistent=False)
+
+    def initial(self, batch: int) -> State:
+        """Zero state for ``batch`` lanes."""
+        return self.core.initial(batch)
+
+    def run(self, x: Tensor, static: Tensor, state: State) -> tuple[Tensor, State]:
+        """The recurrent path: ``x [B, K, F]``, ``static [B, Fs]`` -> features ``[B, K, D]`` and the state after."""
+        if static.shape[-1]:
+            x = torch.cat([x, static[:, None].expand(-1, x.shape[1], -1)], dim=-1)
+        features, state = self.core(x, state)
+        return features, state
+
+    def params(self, features: Tensor, batch: Batch) -> Tensor:
+        """The read-out at every origin of ``batch``: ``[B, K, D] -> [B, K, H, P]``."""
+        features = self.dropout(features[:, -batch.anchor.shape[1] :])
+        if self.future is not None:
+            features = torch.cat([features, self.future(batch.future.flatten(2))], dim=-1)
+        params = self.head.project(features)
+        if self.skip is None:
+            return params
+        shift = self.skip(batch.level, batch.anchor, batch.scale)
+        location = params[..., 0] + shift
+        return torch.cat([location[..., None], params[..., 1:]], dim=-1)
+
+    def forward(self, batch: Batch, state: State) -> tuple[Tensor, State]:
+        """``-> (params [B, K, H, P], state after the last step)``"""
+        features, state = self.run(batch.x, batch.static, state)
+        return self.params(features, batch), state
+
+    def target(self, batch: Batch) -> Tensor:
+        """``[B, K, H]`` what is predicted: the change from the anchor in units of ``scale`` and ``unit``."""
+        residual: Tensor = (batch.y - batch.anchor[..., None]) / (batch.scale[..., None] * self.unit)
+        return residual
+
+    def loss(self, params: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of the head over the targets the batch allows."""
+        return self.head.loss(params, self.target(batch), batch.mask)

@@ -1,0 +1,209 @@
+"""Reading histories with a trained net: forecasts at any origins, and the state behind the last row.
+
+A history is read in chunks of one fixed shape (``READ_LANES x READ_CHUNK``), padded on the right. Kernels
+choose their order of additions by shape, so cutting off or changing later rows leaves earlier forecasts
+bitwise equal on one machine with one thread count. The state behind the last row comes from a second look at
+the last chunk, cut to the rows that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecast.nn.cores import State
+from forecast.nn.network import Network
+from forecast.tensors import device_chunks, tensors_of
+from pipelines.batches import Batch, Chunk, Piece, Resident, gather, pieces_of, plan_whole
+from pipelines.pipeline import Prepared
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+READ_CHUNK = 128
+READ_LANES = 64
+
+
+@dataclass
+class Standing:
+    """Where ``S`` series stand behind their last rows: all that the next forecast and the next row need."""
+
+    core: State  # tensors [S, ...]; empty in window mode
+    features: Tensor  # [S, D] of the last step
+    recent: Tensor  # [S, lookback, F] the newest rows in window mode, else [S, 0, F]
+    scans: dict[str, Array]  # state of the pipeline, arrays [S, ...]
+    level: Tensor  # [S, context + 1] standardised values up to the last
+    anchor: Array  # [S]
+    scale: Array  # [S]
+    ahead: Tensor  # [S, H, Ff] known-future covariates behind the last row
+    static: Tensor  # [S, Fs]
+
+    def take(self, at: Index) -> Standing:
+        """The series ``at``."""
+        pick = torch.from_numpy(np.asarray(at))
+        return Standing(
+            core=tuple(part[pick] for part in self.core),
+            scans={name: part[at] for name, part in self.scans.items()},
+            anchor=self.anchor[at],
+            scale=self.scale[at],
+            **{name: getattr(self, name)[pick] for name in ("features", "recent", "level", "ahead", "static")},
+        )
+
+    def put(self, at: Index, other: Standing) -> None:
+        """Overwrite the series ``at`` with ``other``."""
+        pick = torch.from_numpy(np.asarray(at))
+        for mine, theirs in zip(self.core, other.core, strict=True):
+            mine[pick] = theirs
+        for name in ("features", "recent", "level", "ahead", "static"):
+            getattr(self, name)[pick] = getattr(other, name)
+        for name, part in self.scans.items():
+            part[at] = other.scans[name]
+        self.anchor[at], self.scale[at] = other.anchor, other.scale
+
+
+@torch.no_grad()
+def read(network: Network, prepared: Prepared, origins: Index, lookback: int | None) -> tuple[NDArray[np.float32], Standing]:
+    """Read all of ``prepared``: forecasts at ``origins [M]`` and where the series then stand.
+
+    Args:
+        origins: rows of ``prepared``.
+        lookback: rows per window; ``None`` to read as a stream.
+
+    Returns:
+        ``([M, H, Q] in the net's units, standing)``. In window mode an origin with fewer than ``lookback`` rows
+        before it has no forecast: NaN.
+    """
+    source = tensors_of(prepared, None, torch.device("cpu"))
+    width = len(network.head.quantiles)
+    out = np.full((len(origins), source.horizon, width), np.nan, np.float32)
+    slot = np.full(len(prepared.x), -1, np.int64)
+    slot[origins] = np.arange(len(origins))
+    pieces = pieces_of(prepared)
+    features = torch.zeros(len(pieces), network.core.out_features)
+    if lookback is None:
+        core = network.initial(len(pieces))
+        for low in range(0, len(pieces), READ_LANES):
+            _read_group(network, source, pieces[low : low + READ_LANES], slot, out, core, features, low)
+        recent = torch.zeros(len(pieces), 0, prepared.x.shape[1])
+    else:
+        core = ()
+        _read_windows(network, source, prepared, origins, lookback, out)
+        recent = _recent(prepared, lookback)
+        features = _window_features(network, recent, torch.from_numpy(prepared.static))
+    return out, _stand(prepared, core, features, recent)
+
+
+def _read_group(
+    network: Network, source: Resident, pieces: list[Piece], slot: Index, out: NDArray[np.float32], core: State,
+    features: Tensor, low: int,
+) -> None:  # fmt: skip
+    """Read up to ``READ_LANES`` series side by side; results go into ``out``, ends into ``core`` and ``features``."""
+    state = network.initial(len(pieces))
+    plan = list(plan_whole(pieces, READ_CHUNK))
+    for host, chunk in zip(plan, device_chunks(plan, torch.device("cpu")), strict=True):
+        rows = (host.start[:, None] + np.arange(host.size)).clip(0, len(slot) - 1)
+        wanted = (slot[rows] >= 0) & (np.arange(host.size) < host.valid[:, None])
+        x, static = source.x[torch.from_numpy(rows)], source.static[chunk.series]
+        steps, after = network.run(x, static, state)
+        if wanted.any():
+            forecast = network.head.forecast(network.params(steps, gather(source, chunk)))
+            out[slot[rows[wanted]]] = forecast.numpy()[wanted]
+        ends = host.start + host.valid == np.array([piece.stop for piece in pieces])
+        for count in np.unique(host.valid[ends & (host.valid > 0)]):
+            at = np.flatnonzero(ends & (host.valid == count))
+            pick = torch.from_numpy(at)
+            tail, last = network.run(x[pick, :count], static[pick], tuple(part[pick] for part in state))
+            features[pick + low] = tail[:, -1]
+            for mine, theirs in zip(core, last, strict=True):
+                mine[pick + low] = theirs
+        state = after
+
+
+def _read_windows(
+    network: Network, source: Resident, prepared: Prepared, origins: Index, lookback: int, out: NDArray[np.float32]
+) -> None:
+    series = np.searchsorted(prepared.offsets, origins, side="right") - 1
+    enough = np.flatnonzero(origins - prepared.offsets[series] >= lookback - 1)
+    for part in _fixed(enough):
+        start = origins[part] - lookback + 1
+        full = np.full(len(part), lookback, np.int64)
+        chunk = Chunk(start, series[part], full, full - 1, np.ones(len(part), np.bool_), lookback, lookback, True)
+        batch = gather(source, device_chunks([chunk], torch.device("cpu"))[0])
+        steps, _ = network.run(batch.x, batch.static, network.initial(len(part)))
+        out[part] = network.head.forecast(network.params(steps, batch))[:, 0].numpy()
+
+
+def _fixed(index: Index) -> Iterator[Index]:
+    """Pieces of exactly ``READ_CHUNK``; the last is filled up by repeating its last element."""
+    for low in range(0, len(index), READ_CHUNK):
+        part = index[low : low + READ_CHUNK]
+        yield np.concatenate([part, np.repeat(part[-1:], READ_CHUNK - len(part))])
+
+
+def _recent(prepared: Prepared, lookback: int) -> Tensor:
+    """``[S, lookback, F]``; where a series is shorter, its first row is repeated in front (never forecast from)."""
+    ends = prepared.offsets + prepared.lengths
+    rows = np.maximum(ends[:, None] - lookback + np.arange(lookback), prepared.offsets[:, None])
+    return torch.from_numpy(prepared.x[rows])
+
+
+def _window_features(network: Network, recent: Tensor, static: Tensor) -> Tensor:
+    steps, _ = network.run(recent, static, network.initial(len(recent)))
+    return steps[:, -1]
+
+
+def _stand(prepared: Prepared, core: State, features: Tensor, recent: Tensor) -> Standing:
+    last = prepared.offsets + prepared.lengths - 1
+    horizon = len(prepared.unit)
+    return Standing(
+        core=core,
+        features=features,
+        recent=recent,
+        scans=prepared.state,
+        level=torch.from_numpy(prepared.state["context/tail"].astype(np.float32)),
+        anchor=prepared.anchor[last],
+        scale=prepared.scale[last],
+        ahead=torch.from_numpy(prepared.future[last[:, None] + 1 + np.arange(horizon)]),
+        static=torch.from_numpy(prepared.static),
+    )
+
+
+@torch.no_grad()
+def advance(network: Network, standing: Standing, prepared: Prepared, lookback: int | None) -> Standing:
+    """``standing`` of the same series after the new rows ``prepared``; one step of the net per row."""
+    parts: list[tuple[Index, Standing]] = []
+    for count in np.unique(prepared.lengths):
+        at = np.flatnonzero(prepared.lengths == count)
+        x = torch.from_numpy(prepared.x[prepared.offsets[at][:, None] + np.arange(count)])
+        before = standing.take(at)
+        if lookback is None:
+            steps, core = network.run(x, before.static, before.core)
+            parts.append((at, replace(before, core=core, features=steps[:, -1])))
+        else:
+            recent = torch.cat([before.recent, x], dim=1)[:, -lookback:]
+            features = _window_features(network, recent, before.static)
+            parts.append((at, replace(before, recent=recent, features=features)))
+    core = tuple(part.clone() for part in standing.core)
+    end = _stand(prepared, core, standing.features.clone(), standing.recent.clone())
+    for at, part in parts:
+        pick = torch.from_numpy(at)
+        end.features[pick], end.recent[pick] = part.features, part.recent
+        for mine, theirs in zip(end.core, part.core, strict=True):
+            mine[pick] = theirs
+    return end
+
+
+@torch.no_grad()
+def forecast(network: Network, standing: Standing) -> NDArray[np.float32]:
+    """``[S, H, Q]`` in the net's units, from where the series stand."""
+    anchor = torch.from_numpy(standing.anchor.astype(np.float32))[:, None]
+    batch = Batch(
+        x=None, future=standing.ahead[:, None], static=standing.static, level=standing.level, y=None, anchor=anchor,
+        scale=torch.from_numpy(standing.scale.astype(np.float32))[:, None], mask=None, reset=None, stride=1,
+    )  # fmt: skip
+    result: NDArray[np.float32] = network.head.forecast(network.params(standing.features[:, None], batch))[:, 0].numpy()
+    return result

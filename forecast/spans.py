@@ -1,0 +1,137 @@
+"""Three spans in time order, train, stop and holdout, and what "auto" in a configuration becomes.
+
+Spans are cut by time stamp over the whole panel, so that no series tells another about its future. Training
+targets lie in the train span only; early stopping reads the stop span; the holdout span is scored once, by
+weights that saw neither it nor anything after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from forecast.config import Config
+from pipelines.errors import TooShortError
+from pipelines.panel import Panel
+from pipelines.pipeline import PipelineSpec
+
+Index = NDArray[np.int64]
+LEAST_TRAIN = 20  # rows; below this a net has nothing to learn from
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Last stamps of the train and stop spans and of the data; the positions they have in every series ``[S]``."""
+
+    train_end: pd.Timestamp
+    stop_end: pd.Timestamp
+    end: pd.Timestamp
+    train: Index  # [S] rows of the series at or before train_end
+    stop: Index  # [S] rows at or before stop_end
+
+    def to_json(self) -> dict[str, str]:
+        return {"train_end": str(self.train_end), "stop_end": str(self.stop_end), "end": str(self.end)}
+
+
+def cut_spans(panel: Panel, config: Config) -> Spans:
+    """Cut the panel's time into the three spans of ``config.data``.
+
+    Raises:
+        TooShortError: a span would be too short to train, stop or score on.
+    """
+    data = config.data
+    stamps = np.unique(panel.ds)
+    total = len(stamps)
+    stop = max(round(data.stop * total), data.horizon)
+    holdout = max(round(data.holdout * total), data.horizon) if data.holdout else 0
+    train = total - stop - holdout
+    if train < max(LEAST_TRAIN, data.horizon + 2):
+        raise TooShortError(
+            f"{total} rows leave {max(train, 0)} to train on, after {stop} for early stopping and {holdout} held out; "
+            f"at least {max(LEAST_TRAIN, data.horizon + 2)} are needed.",
+            hint="Use a shorter --horizon or more history.",
+        )
+    train_end, stop_end = stamps[train - 1], stamps[train + stop - 1]
+    return Spans(
+        pd.Timestamp(train_end),
+        pd.Timestamp(stop_end),
+        pd.Timestamp(stamps[-1]),
+        _rows_until(panel, train_end),
+        _rows_until(panel, stop_end),
+    )
+
+
+def _rows_until(panel: Panel, stamp: np.datetime64) -> Index:
+    before = np.concatenate([[0], np.cumsum(panel.ds <= stamp)])
+    counts: Index = before[panel.offsets[1:]] - before[panel.offsets[:-1]]
+    return counts
+
+
+def settle(config: Config, panel: Panel) -> Config:
+    """``config`` with every ``"auto"`` settled from the data; a settled one comes back unchanged.
+
+    Assumptions, named: exchange data with positive prices is ``price``, all else is ``sensor``. Prices: log
+    returns from the last close, in units of volatility, no skip. Sensors: values relative to a causal mean of
+    about a season, with a linear skip over two weeks (fourteen seasons), at most 512 values and a tenth of the
+    training rows. Truncated BPTT: 64 steps, at most an eighth of the training rows; as many lanes as leave
+    eight updates a pass, up to 32.
+    """
+    data, model, train = config.data, config.model, config.train
+    kind = data.kind
+    if kind == "auto":
+        kind = "price" if looks_like_prices(panel) else "sensor"
+    price = kind == "price"
+    spans = cut_spans(panel, config)
+    rows, longest = int(spans.train.sum()), int(spans.train.max())
+    season = data.season or panel.grid.season
+    k1 = min(64, max(8, longest // 8)) if data.k1 == "auto" else data.k1
+    if data.k1 == "auto" and data.k2 != "auto":
+        k1 = min(k1, data.k2)
+    k2 = k1 if data.k2 == "auto" else data.k2
+    lanes = data.lanes
+    if lanes == "auto":
+        lanes = 32 if data.mode == "window" else int(np.clip(2 ** np.floor(np.log2(max(1, rows / (8 * k1)))), 1, 32))
+    skip = model.skip
+    if skip == "auto":
+        skip = 0 if price else min(14 * max(season, 1), 512, longest // 10)
+        skip = 0 if skip < 8 else skip
+    updates_a_pass = max(1, rows // (lanes * (k1 if data.mode == "stream" else 1)))
+    epochs = int(np.clip(round(train.updates / updates_a_pass), 2, 1000)) if train.epochs == "auto" else train.epochs
+    settled: dict[str, Any] = {
+        "data.kind": kind,
+        "data.k1": k1,
+        "data.k2": k2,
+        "data.lanes": lanes,
+        "data.season": season,
+        "data.log": price if data.log == "auto" else data.log,
+        "data.anchor": ("last" if price else "mean") if data.anchor == "auto" else data.anchor,
+        "data.scale": ("volatility" if price else "one") if data.scale == "auto" else data.scale,
+        "data.horizon_unit": price if data.horizon_unit == "auto" else data.horizon_unit,
+        "model.skip": skip,
+        "train.epochs": epochs,
+        "train.patience": 8 if train.patience == "auto" else train.patience,
+    }
+    return config.override(**settled)
+
+
+def looks_like_prices(panel: Panel) -> bool:
+    """Exchange sessions or a source that says so, and nothing but positive values."""
+    exchange = panel.grid.calendar is not None or panel.meta.get("kind") == "price"
+    values = panel.column("y")
+    return exchange and not bool(np.any(values <= 0))
+
+
+def pipeline_spec(config: Config) -> PipelineSpec:
+    """The pipeline a settled configuration asks for."""
+    data = config.data
+    skip = int(config.model.skip)
+    return PipelineSpec(
+        horizon=data.horizon, log=bool(data.log), anchor="mean" if data.anchor == "mean" else "last",
+        scale="volatility" if data.scale == "volatility" else "one", horizon_unit=bool(data.horizon_unit),
+        scaler=data.scaler, season=data.season, short=data.short, long=data.long, level=data.level,
+        calendar=data.calendar, context=max(0, skip - 1), clip=data.clip,
+    )  # fmt: skip

@@ -1,0 +1,382 @@
+"""fit(): from a panel and a configuration to a trained Model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecast.config import Config
+from forecast.data import Span, StreamData
+from forecast.model import Model, build_network, central
+from forecast.module import ForecastModule, WeightAverage
+from forecast.nn.network import Network
+from forecast.spans import Spans, cut_spans, pipeline_spec, settle
+from forecast.tensors import device_chunks, tensors_of
+from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_whole, plan_windows, rows_before
+from pipelines.errors import DataError, TrainingError, UsageError
+from pipelines.panel import Panel
+from pipelines.pipeline import Pipeline, Prepared
+
+Array = NDArray[np.float64]
+WARM = 256  # rows read before the stop span to bring the state up to date
+CHECK_UPDATES = 50  # updates between two looks at the stop span, at least
+
+
+@dataclass
+class Progress:
+    """What a progress bar shows."""
+
+    epoch: int
+    epochs: int
+    updates: int
+    total: int
+    loss: float
+    stop_loss: float
+    seconds: float
+
+
+@dataclass
+class History:
+    """What training did; JSON after ``vars``."""
+
+    checks: list[dict[str, float]] = field(default_factory=list)
+    best_stop_loss: float = math.inf
+    best_epoch: int = 0
+    epochs: int = 0
+    updates: int = 0
+    stopped_early: bool = False
+    seconds: float = 0.0
+
+
+def fit(
+    panel: Panel,
+    config: Config | None = None,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Model:
+    """Train on the first span of ``panel``, stop by the second, never look at the third, read all of it.
+
+    Args:
+        panel: series in natural units.
+        config: configuration; ``settings`` such as ``horizon=10`` or ``model__hidden=32`` override it.
+        progress: called a few times a second with a :class:`Progress`.
+
+    Returns:
+        A model that stands behind the last row of ``panel``: ``predict()`` forecasts what comes next.
+
+    Raises:
+        TooShortError: a span is too short.
+        TrainingError: the loss is not a number.
+
+    Example:
+        >>> model = fit(panel, horizon=5)  # doctest: +SKIP
+        >>> model.predict()  # doctest: +SKIP
+    """
+    config = (config or Config()).override(**settings)
+    _check_values(panel)
+    config = settle(config, panel)
+    spans = cut_spans(panel, config)
+    began = time.perf_counter()
+    with _threads(config.train.threads), torch.random.fork_rng(devices=_cuda_devices()):
+        torch.manual_seed(config.train.seed)
+        pipeline = Pipeline(pipeline_spec(config)).fit(panel, until=spans.train_end)
+        prepared = pipeline.transform(panel.up_to(spans.stop_end))
+        network = build_network(config, pipeline)
+        history = _train(network, prepared, config, spans, progress)
+        calibration = _calibrate(network, pipeline, prepared, config, spans)
+        history.seconds = time.perf_counter() - began
+        facts = {
+            "spans": spans.to_json(),
+            "rows": {"train": int(spans.train.sum()), "stop": int((spans.stop - spans.train).sum()), "all": len(panel)},
+            "parameters": sum(weight.numel() for weight in network.parameters()),
+            "training": vars(history),
+        }
+        return Model(config, pipeline, network, calibration, facts).read(panel)
+
+
+def _check_values(panel: Panel) -> None:
+    values = panel.column("y")
+    if not np.isfinite(values).any():
+        raise DataError("every target value is missing.", hint="Check --target: is it the right column?")
+
+
+def _train(
+    network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None
+) -> History:
+    """Find the weights and leave the best (averaged) ones in ``network``."""
+    data, train = config.data, config.train
+    rank = _position_in(prepared, spans)
+    span = Span(pieces_of(prepared, 0, rank.train), rows_before(prepared, rank.train))
+    lookback = data.lookback if data.mode == "window" else None
+    stream = StreamData(
+        prepared, span, lanes=_int(data.lanes), k1=_int(data.k1), k2=_int(data.k2), lookback=lookback, seed=train.seed
+    )
+    updates_a_pass = len(stream.plan())
+    stream.rng = np.random.default_rng(train.seed)
+    stream.passes = min(_int(train.epochs), max(1, -(-CHECK_UPDATES // updates_a_pass)))
+    average = WeightAverage(network, train.average) if train.average else None
+    module = ForecastModule(network, config, average)
+    watch = _Watch(prepared, rank, config, stream, updates_a_pass, progress)
+    with _quiet():
+        try:
+            trainer = pl.Trainer(
+                accelerator=train.accelerator, devices=1, precision=train.precision, callbacks=[watch],
+                max_epochs=-(-_int(train.epochs) // stream.passes), logger=False, enable_checkpointing=False,
+                enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0,
+                use_distributed_sampler=False,
+            )  # fmt: skip
+        except (ValueError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
+            raise UsageError(
+                f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use --accelerator auto or cpu."
+            ) from error
+        with _interruptible():
+            trainer.fit(module, datamodule=stream)
+    watch.restore(network)
+    network.to("cpu").eval()
+    return watch.history
+
+
+class _Watch(pl.Callback):
+    """Looks at the stop span, keeps the best averaged weights, stops early, reports progress."""
+
+    def __init__(
+        self, prepared: Prepared, rank: Spans, config: Config, stream: StreamData, updates_a_pass: int,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:  # fmt: skip
+        self.prepared, self.rank, self.config, self.stream = prepared, rank, config, stream
+        self.updates_a_pass, self.progress = updates_a_pass, progress
+        self.history = History()
+        self.best: list[Tensor] | None = None
+        self.bad = 0
+        self.began = time.perf_counter()
+        self.told = 0.0
+        self.source: Resident | None = None
+        self.chunks: list[Chunk] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        device = pl_module.device
+        inside = rows_before(self.prepared, self.rank.stop) & ~rows_before(self.prepared, self.rank.train)
+        self.source = tensors_of(self.prepared, inside, device)
+        self.chunks = device_chunks(_stop_plan(self.prepared, self.rank, self.config), device)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.progress is not None and time.perf_counter() - self.told > 0.1:
+            self._tell(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = _as_module(pl_module)
+        if module.average is not None:
+            module.average.swap()
+        loss = stop_loss(module.network, self.source, self.chunks) if self.source is not None else math.nan
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss on the stop span is {loss} after {module.updates} updates.",
+                hint="Use a smaller --lr, or look for extreme values with `forecast data check`.",
+            )
+        history = self.history
+        history.epochs += self.stream.passes
+        history.updates = module.updates
+        mean = math.nan if module.mean_loss is None else float(module.mean_loss)
+        history.checks.append({"epoch": history.epochs, "updates": module.updates, "loss": mean, "stop_loss": loss})
+        if loss < history.best_stop_loss:
+            history.best_stop_loss, history.best_epoch, self.bad = loss, history.epochs, 0
+            self.best = [weight.detach().clone() for weight in module.network.parameters()]
+        else:
+            self.bad += 1
+        if module.average is not None:
+            module.average.swap()
+        if self.bad >= _int(self.config.train.patience):
+            history.stopped_early = trainer.should_stop = True
+        if self.progress is not None:
+            self._tell(pl_module)
+
+    @torch.no_grad()
+    def restore(self, network: Network) -> None:
+        """Put the best weights into ``network``."""
+        if self.best is None:
+            raise TrainingError("training ended before it began.", hint="Use --epochs 1 or more.")
+        for weight, best in zip(network.parameters(), self.best, strict=True):
+            weight.copy_(best)
+
+    def _tell(self, pl_module: pl.LightningModule) -> None:
+        module = _as_module(pl_module)
+        self.told = time.perf_counter()
+        if self.progress is None:
+            return
+        total = _int(self.config.train.epochs) * self.updates_a_pass
+        checks = self.history.checks
+        self.progress(
+            Progress(
+                epoch=min(module.updates // self.updates_a_pass + 1, _int(self.config.train.epochs)),
+                epochs=_int(self.config.train.epochs),
+                updates=min(module.updates, total),
+                total=total,
+                loss=math.nan if module.mean_loss is None else float(module.mean_loss),
+                stop_loss=checks[-1]["stop_loss"] if checks else math.nan,
+                seconds=time.perf_counter() - self.began,
+            )
+        )
+
+
+def _stop_plan(prepared: Prepared, rank: Spans, config: Config) -> list[Chunk]:
+    """Chunks that score every origin of the stop span, side by side after ``WARM`` rows of run-up each."""
+    if config.data.mode == "window":
+        lookback = config.data.lookback
+        origins = pieces_of(prepared, np.maximum(rank.train - lookback, 0), rank.stop)
+        return plan_windows(origins, lookback, 256, None)
+    # parts per series, so that one long series is not one long queue
+    parts = max(1, 16 // len(prepared.lengths))
+    pieces: list[Piece] = []
+    warm: list[int] = []
+    for i, offset in enumerate(prepared.offsets):
+        edges = np.unique(np.linspace(max(0, rank.train[i] - 1), rank.stop[i], parts + 1).astype(int))
+        for low, high in zip(edges[:-1], edges[1:], strict=True):
+            begin = max(0, int(low) - WARM)
+            pieces.append(Piece(i, int(offset) + begin, int(offset) + int(high)))
+            warm.append(int(low) - begin)
+    return list(plan_whole(pieces, 256, np.array(warm, np.int64)))
+
+
+@torch.no_grad()
+def stop_loss(network: Network, source: Resident, chunks: list[Chunk]) -> float:
+    """Mean loss over all targets the chunks allow; evaluation mode, state carried from chunk to chunk."""
+    training = network.training
+    network.eval()
+    total, count = 0.0, 0
+    state = None
+    for chunk in chunks:
+        batch = gather(source, chunk)
+        if state is None or chunk.last_only or state[0].shape[0] != batch.x.shape[0]:
+            state = network.initial(batch.x.shape[0])
+        params, state = network(batch, state)
+        allowed = int(batch.mask.sum())
+        if allowed:
+            total += float(network.loss(params, batch)) * allowed
+            count += allowed
+    network.train(training)
+    return total / count if count else math.nan
+
+
+@torch.no_grad()
+def _calibrate(
+    network: Network, pipeline: Pipeline, prepared: Prepared, config: Config, spans: Spans
+) -> dict[int, Array]:
+    """``{level: [H]}`` conformal correction of the bounds, from the stop span (arXiv 1905.03222).
+
+    With ``n`` scored origins the correction is the ``ceil((n + 1) level) / n`` quantile; where that exceeds 1
+    (few origins) it is the largest score seen, which promises less than ``level``.
+    """
+    rank = _position_in(prepared, spans)
+    source = tensors_of(prepared, rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train), torch.device("cpu"))
+    levels = [round(100 * (1 - 2 * q)) for q in config.model.quantiles if q < 0.5]
+    quantiles = list(network.head.quantiles)
+    scores: dict[int, list[Array]] = {level: [] for level in levels}
+    state = None
+    for chunk in device_chunks(_stop_plan(prepared, rank, config), torch.device("cpu")):
+        batch = gather(source, chunk)
+        if state is None or chunk.last_only or state[0].shape[0] != batch.x.shape[0]:
+            state = network.initial(batch.x.shape[0])
+        params, state = network(batch, state)
+        values = network.head.forecast(params).flatten(0, 1).numpy().astype(np.float64)
+        target = network.target(batch).flatten(0, 1).numpy().astype(np.float64)
+        target = np.where(batch.mask.flatten(0, 1).numpy(), target, np.nan)
+        for level in levels:
+            low, high = central(values, quantiles, level)
+            scores[level].append(np.maximum(low - target, target - high))
+    out: dict[int, Array] = {}
+    for level in levels:
+        table = np.concatenate(scores[level])
+        n = (~np.isnan(table)).sum(axis=0)
+        share = np.minimum(np.ceil((n + 1) * level / 100) / np.maximum(n, 1), 1.0)
+        out[level] = np.array(
+            [np.nanquantile(table[:, h], share[h], method="higher") if n[h] else 0.0 for h in range(table.shape[1])]
+        )
+    return out
+
+
+def _position_in(prepared: Prepared, spans: Spans) -> Spans:
+    """Spans for the series of ``prepared``: a series that begins later has no rows there and was left out."""
+    if len(spans.train) == len(prepared.lengths):
+        return spans
+    from dataclasses import replace
+
+    kept = spans.stop > 0
+    return replace(spans, train=spans.train[kept], stop=spans.stop[kept])
+
+
+def _int(value: int | str) -> int:
+    if isinstance(value, str):
+        raise UsageError(f"the configuration still says {value!r}.", hint="Settle it first (forecast.spans.settle).")
+    return value
+
+
+def _as_module(module: pl.LightningModule) -> ForecastModule:
+    if not isinstance(module, ForecastModule):
+        raise TypeError(f"expected a ForecastModule, got {type(module).__name__}")
+    return module
+
+
+def _cuda_devices() -> list[int]:
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's banners and tips off the screen; its errors still come through."""
+    names = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.jit")
+        warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning answers ctrl-C by ignoring further ones and calling exit(1); callers want KeyboardInterrupt."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as error:
+        if error.code == 1:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
