@@ -10,7 +10,7 @@ The module is not called ``load`` because importing a submodule of that name wou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +18,13 @@ import numpy as np
 import pandas as pd
 
 from pipelines import adjust as adjusting
-from pipelines import sources
+from pipelines import cache, sources
 from pipelines.errors import NoDataInRangeError, UsageError, did_you_mean
 from pipelines.grid import Grid
 from pipelines.panel import Panel, Role
-from pipelines.sources import Bars, Request, Source
+from pipelines.sources import Bars, Fetched, Request, Source
 
 INTERVALS = ("1d", "1wk", "1mo", "1h", "90m", "60m", "30m", "15m", "5m", "2m", "1m")
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """Bars of one ticker and how fresh they are.
-
-    Args:
-        bars: as traded, whole.
-        fetched_at: ISO time (UTC) of the last answer of the source; ``None`` for sources without a cache.
-        stale_since: equal to ``fetched_at`` where a refresh failed and older rows are used, else ``None``.
-        why_stale: the failure, one sentence.
-        revisions: what changed in rows already delivered, newest last (JSON).
-    """
-
-    bars: Bars
-    fetched_at: str | None = None
-    stale_since: str | None = None
-    why_stale: str | None = None
-    revisions: tuple[dict[str, Any], ...] = ()
-    notes: tuple[str, ...] = field(default=())
 
 
 def load(
@@ -129,8 +109,10 @@ def fetch(
     maker = sources.get(source) if isinstance(source, str) else source
     if not deadline > 0:
         raise UsageError(f"deadline {deadline!r} is not a positive number of seconds.", hint="Use for instance 12.")
-    request = Request(ticker=ticker, interval=interval, deadline=deadline)
-    return Fetched(maker.fetch(request))
+    request = Request(ticker=maker.spell(ticker), interval=interval, deadline=deadline)
+    if not maker.cached:
+        return Fetched(maker.fetch(request))
+    return cache.fetch(maker, request, cache_dir=cache_dir, offline=offline, refresh=refresh)
 
 
 def _names(tickers: str | Sequence[str]) -> list[str]:

@@ -1,88 +1,17 @@
-"""Sources: a ticker or a name in, raw bars out; one small protocol, a registry by name.
+"""Sources of series, by name.
 
-Sources know nothing of caches, panels or adjustment: :mod:`pipelines.tickers` puts these together.
+New ones implement :class:`pipelines.sources.base.Source`; ``load(..., source=object)`` takes one without
+registration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import pandas as pd
+from collections.abc import Callable
 
 from pipelines.errors import UsageError, did_you_mean
-from pipelines.grid import Grid
+from pipelines.sources.base import Bars, Fetched, Request, Source
 
-ACTION_KINDS = ("split", "dividend")
-
-
-@dataclass(frozen=True)
-class Request:
-    """One question to a source.
-
-    Args:
-        ticker: as the source spells it.
-        interval: ``1d``, ``1wk``, ``1mo``, ``1h``, ...
-        start: first stamp wanted; ``None`` means everything the source has. Sources always deliver up to
-            now: what happened after a row decides how its price was adjusted.
-        deadline: seconds in which the answer must be there, all retries together.
-    """
-
-    ticker: str
-    interval: str = "1d"
-    start: pd.Timestamp | None = None
-    deadline: float = 12.0
-
-
-@dataclass(frozen=True)
-class Bars:
-    """What a source delivered for one ticker.
-
-    Args:
-        ticker: as the source spells it.
-        frame: index ``ds`` (zone-naive, ascending, unique), float columns. For prices: open, high, low,
-            close, volume, **as traded** (no split or dividend applied).
-        target: the column to forecast unless told otherwise.
-        grid: the stamps such bars should have; rows off the grid or missing from it are still possible.
-        actions: columns ``ds, kind, value``: a ``split`` of 4-for-1 has value 4; a ``dividend`` is cash
-            per share of that day.
-        meta: facts about the ticker, JSON only (currency, exchange, ...).
-        notes: what the source decided, one sentence each, for people.
-    """
-
-    ticker: str
-    frame: pd.DataFrame
-    target: str
-    grid: Grid
-    actions: pd.DataFrame = field(default_factory=lambda: no_actions())
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-class Source(Protocol):
-    """Anything that can deliver bars."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def cached(self) -> bool:
-        """Whether asking costs enough (network) that answers should be kept on disk."""
-        ...
-
-    def fetch(self, request: Request) -> Bars: ...
-
-
-def no_actions() -> pd.DataFrame:
-    """An empty table of splits and dividends."""
-    return pd.DataFrame(
-        {
-            "ds": pd.Series([], dtype="datetime64[ns]"),
-            "kind": pd.Series([], dtype=object),
-            "value": pd.Series([], dtype="float64"),
-        }
-    )
+__all__ = ["Bars", "Fetched", "Request", "Source", "get", "names"]
 
 
 def _yahoo() -> Source:

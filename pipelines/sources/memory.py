@@ -20,7 +20,7 @@ import pandas as pd
 
 from pipelines.errors import NoDataInRangeError, TickerNotFoundError, UsageError, did_you_mean
 from pipelines.grid import Grid
-from pipelines.sources import Bars, Request, no_actions
+from pipelines.sources.base import Bars, Request, no_actions
 
 Answer = Bars | Exception | Callable[[Request], Bars]
 
@@ -38,6 +38,7 @@ class Memory:
 
     name: str = "memory"
     cached: bool = False
+    version: str = "memory"
     requests: list[Request] = field(default_factory=list)
     _answers: dict[str, deque[Answer]] = field(default_factory=dict)
 
@@ -70,6 +71,10 @@ class Memory:
         """Queue an answer: bars, an error to raise, or a function of the request."""
         self._answers.setdefault(ticker, deque()).append(answer)
         return self
+
+    def spell(self, ticker: str) -> str:
+        """Any text is a name here."""
+        return ticker
 
     def fetch(self, request: Request) -> Bars:
         """The next answer for the ticker, cut to ``request.start``.

@@ -13,7 +13,7 @@ import pandas as pd
 from pipelines.catalog import Card, card
 from pipelines.errors import DataError, UsageError
 from pipelines.grid import Grid
-from pipelines.sources import Bars, Request
+from pipelines.sources.base import Bars, Request
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class Samples:
 
     name: str = "sample"
     cached: bool = False
+    version: str = "samples"
+
+    def spell(self, ticker: str) -> str:
+        """Aliases are resolved by :meth:`fetch`, which says so."""
+        return ticker
 
     def fetch(self, request: Request) -> Bars:
         """The sample that answers to ``request.ticker``, whole.
