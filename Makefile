@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "Python 3.11 or later is needed; $$($(PYTHON) --version) was found. Try: make PYTHON=python3.12"; exit 1; }
 	@test -x $(PY) || { echo "Making the environment in .venv"; $(PYTHON) -m venv .venv; }
 	@echo "Installing the toolkit and what it needs into .venv (minutes the first time)"
-	@.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
+	@.venv/bin/pip install -qq --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
 	@touch $@
 
 fit: env
@@ -51,7 +51,7 @@ bench-peers:
 	@set -e; for needs in benchmarks/peers/*.txt; do \
 		name=$$(basename $$needs .txt); echo "Installing $$name into .venv-$$name"; \
 		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; \
-		.venv-$$name/bin/pip install --quiet --disable-pip-version-check --requirement $$needs; done
+		.venv-$$name/bin/pip install -qq --disable-pip-version-check --requirement $$needs; done
 
 data-table: env
 	@$(PY) -m pytest -q -s -m shared -k data_table
