@@ -78,7 +78,7 @@ def adjust(
 
     Args:
         bars: indexed by time; open, high, low, close and volume where present, other columns are kept as they are.
-        actions: columns ``ds, kind, value`` (see :class:`pipelines.sources.Bars`).
+        actions: columns ``ds, kind, value`` (see :class:`pipelines.sources.base.Bars`).
         basis: ``none`` returns the bars as traded; ``splits`` makes share counts comparable (what charts
             show as Close); ``total`` also reinvests dividends (Adj Close).
         as_of: only actions with an ex-date up to here are known; ``None`` means all.
