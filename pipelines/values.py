@@ -17,13 +17,37 @@ from pipelines.errors import FileFormatError, ValueRangeError
 from pipelines.where import Where, plural
 
 MISSING_WORDS = frozenset(
-    "|na|n/a|#n/a|#n/a n/a|nan|null|none|?|-|--|---|.|..|missing|<na>|nat|nil|#value!|#div/0!|*|m".split("|")
+    [
+        "",
+        "na",
+        "n/a",
+        "#n/a",
+        "#n/a n/a",
+        "nan",
+        "null",
+        "none",
+        "?",
+        "-",
+        "--",
+        "---",
+        ".",
+        "..",
+        "missing",
+        "<na>",
+        "nat",
+        "nil",
+        "#value!",
+        "#div/0!",
+        "*",
+        "m",
+    ]
 )
 SENTINELS = (-9999.0, -999.0, -99999.0, -999.9, -9999.9, -999.99, -99.99, -99.9, 9999.0, 99999.0, 999999.0, 1e20, -1e30)
 
 _COMMA_THOUSANDS = r"[+-]?\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d*)?"  # 1,234,567.8 and 12,34,567
 _DOT_THOUSANDS = r"[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?"
-_SPACED = r"[+-]?\d{1,3}(?:[ '’\u00a0\u202f]\d{3})+(?:[.,]\d*)?"
+_BLANKS = "[ '’\u00a0\u202f]"  # thousands marks that are never a decimal mark
+_SPACED = rf"[+-]?\d{{1,3}}(?:{_BLANKS}\d{{3}})+(?:[.,]\d*)?"
 
 
 @dataclass(frozen=True)
@@ -51,7 +75,8 @@ def is_missing(text: pd.Series) -> NDArray[np.bool_]:
     """``[N]`` cells that say "missing" in a word we know, the empty cell included."""
     unique = text.unique()
     words = [word for word in unique if str(word).lower() in MISSING_WORDS]
-    return text.isin(words).to_numpy(bool)
+    found: NDArray[np.bool_] = text.isin(words).to_numpy(bool)
+    return found
 
 
 def decide_style(
@@ -122,7 +147,11 @@ def _evidence(text: pd.Series, marked: pd.Series) -> dict[str, tuple[int, str]]:
     if len(marked):
         marked = marked.set_axis(np.flatnonzero(text.str.contains(",", regex=False).to_numpy(bool)))
         look("comma decimal", marked, r"[^\d]*\d*,(?:\d{0,2}|\d{4,})[^\d]*|[^\d]*(?:0|\d{4,}),\d+[^\d]*")
-        look("comma thousands", marked, r"[^\d]*\d{1,3}(?:,\d{2,3})+,\d{3}(?:\.\d*)?[^\d]*|[^\d]*\d{1,3},\d{3}\.\d*[^\d]*")
+        look(
+            "comma thousands",
+            marked,
+            r"[^\d]*\d{1,3}(?:,\d{2,3})+,\d{3}(?:\.\d*)?[^\d]*|[^\d]*\d{1,3},\d{3}\.\d*[^\d]*",
+        )
         look("either", marked, r"[^\d]*[1-9]\d{0,2},\d{3}[^\d]*")
     return found
 
@@ -139,7 +168,7 @@ def to_float(
         values: NDArray[np.float64] = column.astype("float64").to_numpy(np.float64, copy=True)
         return _finite(values, name, where) if strict else values
     text = tidy(column)
-    if style.decimal == "." and not text.str.contains(r"[,'’ \u00a0\u202f]").any():
+    if style.decimal == "." and not text.str.contains(f",|{_BLANKS}").any():
         numbers = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     else:
         numbers = np.full(len(text), np.nan)
@@ -170,7 +199,7 @@ def _spelled(text: pd.Series, name: str, style: Style, notes: list[str]) -> NDAr
     lower = text.str.lower()
     if lower.isin(["true", "false", "yes", "no", "t", "f", "y", "n"]).all():
         notes.append(f"{name}: true and false read as 1 and 0.")
-        return lower.isin(["true", "yes", "t", "y"]).to_numpy(np.float64)
+        return np.asarray(lower.isin(["true", "yes", "t", "y"]), dtype=np.float64)
     cells = text
     sign = cells.str.fullmatch(r"\(.*\)").to_numpy(bool)
     if sign.any():
@@ -190,7 +219,7 @@ def _spelled(text: pd.Series, name: str, style: Style, notes: list[str]) -> NDAr
         notes.append(f"{name}: the letters K, M, B read as thousand, million, billion.")
         bare = bare.where(factor == 1, bare.str[:-1].str.strip())
     spaced = bare.str.fullmatch(_SPACED).to_numpy(bool)
-    bare = bare.where(~spaced, bare.str.replace(r"[ '’\u00a0\u202f]", "", regex=True))
+    bare = bare.where(~spaced, bare.str.replace(_BLANKS, "", regex=True))
     grouped = spaced.copy()
     if style.thousands in (",", "."):
         hit = bare.str.fullmatch(_COMMA_THOUSANDS if style.thousands == "," else _DOT_THOUSANDS).to_numpy(bool)

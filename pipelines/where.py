@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -94,3 +94,29 @@ def shown(stamp: Any) -> str:
     """A time stamp for people: the date alone at midnight."""
     moment = pd.Timestamp(stamp)
     return f"{moment:%Y-%m-%d}" if moment == moment.normalize() else str(moment)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing a person should know about a file.
+
+    Args:
+        code: short stable name, such as ``"high_below"``.
+        severity: ``"error"`` (a fit would refuse or mislead), ``"warning"`` (look at it) or ``"info"``.
+        message: one sentence.
+        row: 1-based line of the first place; None when it concerns the whole file.
+        column: the column; None when it concerns several.
+        count: how many rows it concerns.
+        hint: what to do.
+    """
+
+    code: str
+    severity: str
+    message: str
+    row: int | None = None
+    column: str | None = None
+    count: int = 1
+    hint: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,191 @@
+"""Regular: infer the grid of a set of time stamps, name what is irregular, move stamps onto a grid.
+
+A grid is inferred only if it holds every stamp. An exchange calendar is inferred only if no stamp
+falls on a day without a session and holidays of that exchange are really absent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.errors import TimeError, TooShortError
+from pipelines.grid import Grid
+from pipelines.where import Where, plural, shown
+
+_DAY = np.timedelta64(1, "D").astype("timedelta64[ns]")
+_DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+LONG_HOLE = 20  # sessions: a hole this long is a renamed or suspended ticker, not a calendar that does not fit
+EXCHANGES = ("XNYS", "XLON", "XTKS", "XETR", "XPAR", "XTSE", "XHKG", "XASX", "XTAE")
+
+
+def infer(
+    stamps: NDArray[np.datetime64], series: NDArray[np.int64], *, name: str, where: Where,
+    positions: NDArray[np.int64], prices: bool, tz: str | None, notes: list[str], snap: bool = False,
+) -> Grid:  # fmt: skip
+    """The grid of ``stamps`` [N] (sorted within each series, no doubles).
+
+    Args:
+        stamps: zone-naive.
+        series: ``[N]`` code of the series of each stamp.
+        name: the time column, for messages.
+        where: origin of the rows.
+        positions: ``[N]`` row of the frame each stamp came from.
+        prices: the table holds prices, so other exchanges than New York are tried too.
+        tz: zone of the wall clock, passed on to the grid of sub-daily stamps.
+        notes: gets the decision.
+        snap: where no grid holds every stamp, take the usual step instead of refusing.
+
+    Raises:
+        TooShortError: fewer than two stamps.
+        TimeError: no grid holds every stamp.
+    """
+    unique = np.unique(stamps)
+    steps = np.diff(stamps)[np.diff(series) == 0]
+    if not len(steps):
+        raise where.error(
+            TooShortError,
+            "no series has two rows, so no frequency can be inferred.",
+            hint="Give --freq, for instance D.",
+        )
+    if not (unique.astype("datetime64[D]") == unique).all():
+        grid = _of_clock(unique, steps, tz)
+    else:
+        grid = _of_dates(unique, steps)
+        if grid is not None and grid.freq == "B":
+            grid = _exchange(unique, prices, notes)
+    if grid is None and snap:
+        grid = Grid(alias(usual_step(steps)), tz=tz)
+    if grid is None:
+        raise irregular_error(stamps, series, usual_step(steps), name, where, positions)
+    return grid
+
+
+def usual_step(steps: NDArray[np.timedelta64]) -> np.timedelta64:
+    """The most frequent step, the shortest of several."""
+    values, counts = np.unique(steps, return_counts=True)
+    return np.timedelta64(values[np.argmax(counts)], "ns")
+
+
+def alias(step: np.timedelta64) -> str:
+    """Pandas' name of a fixed step."""
+    return str(pd.tseries.frequencies.to_offset(pd.Timedelta(step)).freqstr)
+
+
+def _of_clock(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64], tz: str | None) -> Grid | None:
+    step = usual_step(steps)
+    if (steps == step).mean() < 0.5 or ((unique - unique[0]) % step != np.timedelta64(0)).any():
+        return None
+    return Grid(alias(step), tz=tz)
+
+
+def _of_dates(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64]) -> Grid | None:
+    index = pd.DatetimeIndex(unique)
+    first, last = index[0], index[-1]
+    month, day = _MONTHS[first.month - 1], _DAYS[first.dayofweek]
+    gap = int(np.gcd.reduce((steps // _DAY).astype(np.int64)))
+    names = [f"YS-{month}", f"YE-{month}", f"QS-{month}", f"QE-{month}", "MS", "ME", "BMS", "BME"]
+    names += [f"W-{day}", *([f"{gap}D"] if gap > 1 else []), "B", "D"]
+    best, fewest = None, 0
+    for freq in names:
+        expected = pd.date_range(first, last, freq=freq)
+        if (best is None or len(expected) < fewest) and index.isin(expected).all():
+            best, fewest, grid_stamps = freq, len(expected), expected
+    if best is None:
+        return None
+    rank = grid_stamps.get_indexer(index)
+    # calendar months differ in length, so regular means: next on the grid, for at least half of the steps
+    return Grid(best) if len(rank) < 3 or (np.diff(rank) == 1).mean() >= 0.5 else None
+
+
+def _exchange(unique: NDArray[np.datetime64], prices: bool, notes: list[str]) -> Grid:
+    """Exchange sessions if they explain the weekdays that are absent, else plain weekdays; said either way."""
+    first, last = pd.Timestamp(unique[0]), pd.Timestamp(unique[-1])
+    weekdays = pd.date_range(first, last, freq="B").to_numpy()
+    absent = weekdays[~np.isin(weekdays, unique)]
+    if not len(absent):
+        notes.append("Frequency: weekdays (B); no holiday in the span tells an exchange, --calendar XNYS names one.")
+        return Grid("B")
+    why = ""
+    for name in EXCHANGES if prices else EXCHANGES[:1]:
+        sessions = Grid("D", name).between(first, last).to_numpy()
+        if not len(sessions):
+            continue
+        extra = unique[~np.isin(unique, sessions)]
+        if len(extra):
+            why = why or f"; {plural(len(extra), 'date')} ({shown(extra[0])} first) are no {name} sessions"
+            continue
+        missing = ~np.isin(sessions, unique)
+        loose, holes = _loose(missing)
+        explained = int((~np.isin(absent, sessions)).sum())
+        if loose > max(1, len(unique) // 300) or explained <= loose:
+            why = why or f"; {plural(loose, f'{name} session')} would be missing"
+            continue
+        told = f"{plural(loose, 'session')} missing" if loose else "every session is there"
+        told += f", besides {plural(holes, 'long hole')}" if holes else ""
+        notes.append(f"Calendar: {name}, recognised by {plural(explained, 'weekday')} without trade ({told}).")
+        return Grid("D", name)
+    notes.append(
+        f"Frequency: weekdays (B), {plural(len(absent), 'weekday')} absent{why}; --calendar names an exchange."
+    )
+    return Grid("B")
+
+
+def _loose(missing: NDArray[np.bool_]) -> tuple[int, int]:
+    """How many missing sessions lie outside of long holes, and how many long holes there are."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8)))
+    lengths = edges[1::2] - edges[::2]
+    return int(lengths[lengths <= LONG_HOLE].sum()), int((lengths > LONG_HOLE).sum())
+
+
+def irregular_error(
+    stamps: NDArray[np.datetime64], series: NDArray[np.int64], step: np.timedelta64, name: str, where: Where,
+    positions: NDArray[np.int64],
+) -> Exception:  # fmt: skip
+    """The refusal of irregular stamps: how many steps differ, where the first is, what to do."""
+    same = np.diff(series) == 0
+    steps = np.diff(stamps)
+    odd = np.flatnonzero(same & (steps != step))
+    at = int(odd[0]) + 1 if len(odd) else 1
+    longest = pd.Timedelta(steps[same].max())
+    return where.error(
+        TimeError,
+        f"irregular steps: {len(odd):,} of {int(same.sum()):,} differ from the usual {_span(pd.Timedelta(step))}; the first "
+        f"runs from {shown(stamps[at - 1])} to {shown(stamps[at])}, the longest is {_span(longest)}.",
+        position=int(positions[at]),
+        column=name,
+        hint=f"Put them on a grid with --irregular snap --freq {alias(step)} (a coarser --freq averages).",
+    )
+
+
+def _span(length: pd.Timedelta) -> str:
+    days, rest = divmod(int(length.total_seconds()), 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, seconds = divmod(rest, 60)
+    parts = [
+        f"{count} {word}" for count, word in ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")) if count
+    ]
+    return " ".join(parts[:2]) or "0 s"
+
+
+def grid_from(first: pd.Timestamp, last: pd.Timestamp, grid: Grid) -> NDArray[np.datetime64]:
+    """Stamps of a grid that covers ``first`` to ``last``, anchored at round clock times; one stamp may follow ``last``."""
+    if grid.calendar is not None:
+        sessions: NDArray[np.datetime64] = grid.between(first, last + pd.Timedelta(days=30)).to_numpy()
+        return sessions.astype("datetime64[ns]")
+    offset = pd.tseries.frequencies.to_offset(grid.freq)
+    begin = first.normalize()
+    end = last + 2 * pd.Timedelta(seconds=grid.step_seconds) + pd.Timedelta(days=1)
+    stamps = pd.date_range(begin, end, freq=offset)
+    values: NDArray[np.datetime64] = stamps.to_numpy().astype("datetime64[ns]")
+    return values
+
+
+def snapped(stamps: NDArray[np.datetime64], grid: Grid) -> NDArray[np.datetime64]:
+    """Each stamp moved to the grid stamp at or just after it, so that no value is known before it was measured."""
+    days = pd.DatetimeIndex(stamps)
+    expected = grid_from(days.min(), days.max(), grid)
+    values: NDArray[np.datetime64] = expected[np.searchsorted(expected, stamps, side="left")]
+    return values
