@@ -65,10 +65,7 @@ def reset_state(state: State, reset: Tensor) -> State:
     Selects instead of multiplying, so NaN or infinity in a lane that is reset is gone.
     """
     return tuple(
-        torch.where(
-            reset.view(-1, *[1] * (tensor.dim() - 1)), tensor.new_zeros(()), tensor
-        )
-        for tensor in state
+        torch.where(reset.view(-1, *[1] * (tensor.dim() - 1)), tensor.new_zeros(()), tensor) for tensor in state
     )
 
 
@@ -84,9 +81,7 @@ class RecurrentCore(Core):
     weights under torch's names and layout.
     """
 
-    def __init__(
-        self, rnn: nn.RNN | nn.LSTM | nn.GRU, *, init: str = "orthogonal"
-    ) -> None:
+    def __init__(self, rnn: nn.RNN | nn.LSTM | nn.GRU, *, init: str = "orthogonal") -> None:
         super().__init__()
         self.rnn = rnn
         self.out_features = rnn.hidden_size * (2 if rnn.bidirectional else 1)
@@ -105,9 +100,7 @@ class RecurrentCore(Core):
         rows = self.rnn.num_layers * (2 if self.rnn.bidirectional else 1)
         shape = (batch, rows, self.rnn.hidden_size)
         return tuple(
-            torch.zeros(
-                shape, device=device or weight.device, dtype=dtype or weight.dtype
-            )
+            torch.zeros(shape, device=device or weight.device, dtype=dtype or weight.dtype)
             for _ in range(self._tensors)
         )
 
@@ -152,9 +145,7 @@ def _recurrent(kind: str) -> Callable[..., Core]:
     return build
 
 
-CORES: dict[str, Callable[..., Core]] = {
-    name: _recurrent(name) for name in ("rnn", "rnn-relu", "lstm", "gru")
-}
+CORES: dict[str, Callable[..., Core]] = {name: _recurrent(name) for name in ("rnn", "rnn-relu", "lstm", "gru")}
 """Name to builder; a builder takes keyword arguments only, ``in_features`` and ``hidden`` among them."""
 
 
@@ -182,9 +173,7 @@ def build_core(
     known = list(inspect.signature(builder).parameters)
     for option in options:
         if option not in known:
-            raise UsageError(
-                f"Core {name!r} has no option {option!r}.{did_you_mean(option, known)}"
-            )
+            raise UsageError(f"Core {name!r} has no option {option!r}.{did_you_mean(option, known)}")
     return builder(
         in_features=in_features,
         hidden=hidden,
