@@ -121,11 +121,13 @@ def fetch(
     except _TEMPORARY as error:
         if found is None:
             raise
-        return replace(found, stale_since=found.fetched_at, why_stale=error.message)
+        return replace(found, stale_since=found.fetched_at, why_stale=error.message.removeprefix(f"{request.ticker}: "))
     except _Busy as error:
-        text = f"{request.ticker}: another process has been fetching it for {request.deadline:g} s (the deadline)"
+        text = f"another process has been fetching it for {request.deadline:g} s (the deadline)"
         if found is None:
-            raise NetworkUnavailableError(f"{text}.", hint="Try again, or raise --deadline.") from error
+            raise NetworkUnavailableError(
+                f"{request.ticker}: {text}.", hint="Try again, or raise --deadline."
+            ) from error
         return replace(found, stale_since=found.fetched_at, why_stale=f"{text}.")
 
 

@@ -200,7 +200,8 @@ def _panel(
         parts.append(part)
         notes += [*got.bars.notes, *got.notes, *remarks]
         if got.stale_since is not None:
-            notes.append(f"{got.bars.ticker}: stale since {got.stale_since}: {got.why_stale}")
+            since = f"{pd.Timestamp(got.stale_since):%Y-%m-%d %H:%M} UTC"
+            notes.append(f"{got.bars.ticker}: stale since {since}, cached rows are used: {got.why_stale}")
     roles: dict[str, Role] = dict.fromkeys(covariates, "past")
     ids = ", ".join(got.bars.ticker for got in series[:5]) + (" ..." if len(series) > 5 else "")
     return Panel(
@@ -216,6 +217,13 @@ def _panel(
 
 def _common(bars: Sequence[Bars], calendar: str | None, target: str | None) -> tuple[Grid, str]:
     """The one grid and the one target of all series."""
+    grid = bars[0].grid if calendar is None else Grid("D", calendar)
+    for one in bars:
+        if calendar is None and one.grid != grid:
+            raise UsageError(
+                f"{bars[0].ticker} lies on {grid} and {one.ticker} on {one.grid}: one panel has one grid.",
+                hint="Load them apart, or put all on one exchange with --calendar XNYS.",
+            )
     name = target or bars[0].target
     for one in bars:
         if name not in one.frame:
@@ -223,15 +231,7 @@ def _common(bars: Sequence[Bars], calendar: str | None, target: str | None) -> t
                 f"{one.ticker} has no column {name!r}.{did_you_mean(name, list(one.frame.columns))}",
                 hint=f"Columns: {', '.join(one.frame.columns)}.",
             )
-    if calendar is not None:
-        return Grid("D", calendar), name
-    for one in bars[1:]:
-        if one.grid != bars[0].grid:
-            raise UsageError(
-                f"{bars[0].ticker} lies on {bars[0].grid} and {one.ticker} on {one.grid}: one panel has one grid.",
-                hint="Load them apart, or put all on one exchange with --calendar XNYS.",
-            )
-    return bars[0].grid, name
+    return grid, name
 
 
 def _covariates(past: str | Sequence[str], bars: Bars, target: str) -> list[str]:

@@ -121,6 +121,6 @@ def daily_grid(meta: Mapping[str, Any], stamps: pd.DatetimeIndex) -> tuple[Grid,
         reason = f"only {fits:.0%} of the bars lie on sessions of {calendar}, the calendar of {named}"
     else:
         reason = f"no calendar is known for {named}"
-    if (stamps.weekday < 5).mean() >= 0.95:
+    if (stamps.day_of_week < 5).mean() >= 0.95:
         return Grid("B"), None if kind == "CURRENCY" else f"{reason}; weekdays are used."
     return Grid("D"), f"{reason}; every day of the week is used."

@@ -187,20 +187,22 @@ def _switches(guard: _Guard) -> Iterator[Any]:
         kept = (debug.hide_exceptions, network.retries, base._tz_info_fetch_ctr)
         shared = data.YfData()
         session = shared._session
-        sends = {verb: getattr(session, verb) for verb in ("get", "post")}
+        own = {verb: vars(session).get(verb) for verb in ("get", "post")}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             log.addFilter(_mute)
             debug.hide_exceptions, network.retries = False, 0
             base._tz_info_fetch_ctr = 2  # no second look-up of the zone through the quote summary
-            for verb, send in sends.items():
-                setattr(session, verb, guard.wrap(send))
+            for verb in own:
+                setattr(session, verb, guard.wrap(getattr(session, verb)))
             data.YfData.cache_get.cache_clear()  # it would replay a bad answer
             try:
                 yield yfinance
             finally:
-                for verb in sends:
+                for verb, send in own.items():
                     delattr(session, verb)
+                    if send is not None:
+                        setattr(session, verb, send)
                 debug.hide_exceptions, network.retries, base._tz_info_fetch_ctr = kept
                 log.removeFilter(_mute)
                 data.YfData.cache_get.cache_clear()
@@ -264,11 +266,9 @@ def _typed(symbol: str, request: Request, guard: _Guard, error: Exception | None
         )
     if body is None:
         start = " ".join(guard.answers[-1][1][:60].split())
-        return UpstreamMalformedError(f"Yahoo answered for {symbol} with something that is not JSON: {start!r}.")
-    return UpstreamMalformedError(
-        f"Yahoo's answer for {symbol} (status {status}) is not a price chart"
-        + (f" ({type(error).__name__}: {error})." if error is not None else ".")
-    )
+        return UpstreamMalformedError(f"Yahoo answered with something that is not JSON: {start!r}.")
+    lacks = f": {error} is missing" if isinstance(error, KeyError) else ""
+    return UpstreamMalformedError(f"Yahoo's answer (status {status}) is not a price chart{lacks}.")
 
 
 def _is_empty(chart: dict[str, Any]) -> bool:
@@ -302,7 +302,7 @@ def _transport(error: Exception | None) -> str:
 
 def _final(error: SourceError, symbol: str, tried: int, deadline: float) -> SourceError:
     """The error a person sees: subject, fact, effort, remedy."""
-    effort = f"{tried} attempt{'s' if tried != 1 else ''}, deadline {deadline:g} s in total"
+    effort = f"{tried} attempt{'s' if tried != 1 else ''}, deadline {round(deadline, 1):g} s in total"
     if isinstance(error, NetworkUnavailableError):
         return NetworkUnavailableError(
             f"{symbol}: no prices from Yahoo: {error.message.rstrip('.')} ({effort}).",
