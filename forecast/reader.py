@@ -66,7 +66,9 @@ class Standing:
 
 
 @torch.no_grad()
-def read(network: Network, prepared: Prepared, origins: Index, lookback: int | None) -> tuple[NDArray[np.float32], Standing]:
+def read(
+    network: Network, prepared: Prepared, origins: Index, lookback: int | None
+) -> tuple[NDArray[np.float32], Standing]:
     """Read all of ``prepared``: forecasts at ``origins [M]`` and where the series then stand.
 
     Args:

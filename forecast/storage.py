@@ -21,7 +21,9 @@ MANIFEST = "manifest.json"
 SCHEMA = 1
 
 
-def write_folder(path: Path, write: Callable[[Path], None], facts: Mapping[str, Any], *, overwrite: bool = False) -> None:
+def write_folder(
+    path: Path, write: Callable[[Path], None], facts: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
     """Let ``write(folder)`` fill a temporary sibling of ``path``, add the manifest, and rename it to ``path``.
 
     Raises:
@@ -37,7 +39,9 @@ def write_folder(path: Path, write: Callable[[Path], None], facts: Mapping[str, 
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         temporary.mkdir()
     except OSError as error:
-        raise UsageError(f"{path.parent} cannot be written to ({error.strerror}).", hint="Choose another --out.") from error
+        raise UsageError(
+            f"{path.parent} cannot be written to ({error.strerror}).", hint="Choose another --out."
+        ) from error
     try:
         write(temporary)
         seal(temporary, facts)

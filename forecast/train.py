@@ -284,7 +284,9 @@ def _calibrate(
     (few origins) it is the largest score seen, which promises less than ``level``.
     """
     rank = _position_in(prepared, spans)
-    source = tensors_of(prepared, rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train), torch.device("cpu"))
+    source = tensors_of(
+        prepared, rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train), torch.device("cpu")
+    )
     levels = [round(100 * (1 - 2 * q)) for q in config.model.quantiles if q < 0.5]
     quantiles = list(network.head.quantiles)
     scores: dict[int, list[Array]] = {level: [] for level in levels}

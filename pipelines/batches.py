@@ -83,7 +83,9 @@ def pieces_of(prepared: Prepared, start: Index | int = 0, stop: Index | int | No
     ]
 
 
-def plan_streams(pieces: list[Piece], lanes: int, k1: int, k2: int | None = None, first: int | None = None) -> list[Chunk]:
+def plan_streams(
+    pieces: list[Piece], lanes: int, k1: int, k2: int | None = None, first: int | None = None
+) -> list[Chunk]:
     """Lay ``pieces`` out on ``lanes`` and cut them into chunks; the order of rows is never shuffled.
 
     Args:
@@ -146,9 +148,7 @@ def plan_whole(pieces: list[Piece], size: int, warm: Index | None = None) -> Ite
         yield Chunk(start, series, valid, counted_from, np.full(len(pieces), low == 0), size, size)
 
 
-def _lay_out(
-    pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int
-) -> list[list[tuple[int, Piece, bool]]]:
+def _lay_out(pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int) -> list[list[tuple[int, Piece, bool]]]:
     """For every lane its chunks as (first row, piece, is a new piece)."""
     needed = sum(-(-max(1, p.stop - p.start - overlap) // k1) for p in pieces)
     capacity = max(1, -(-needed // lanes))
@@ -162,9 +162,7 @@ def _lay_out(
         capacity += 1
 
 
-def _fill_lane(
-    queue: list[Piece], capacity: int, k1: int, first: int, overlap: int
-) -> list[tuple[int, Piece, bool]]:
+def _fill_lane(queue: list[Piece], capacity: int, k1: int, first: int, overlap: int) -> list[tuple[int, Piece, bool]]:
     """Take rows from the end of ``queue`` until the lane has ``capacity`` chunks; a cut piece goes back."""
     lane: list[tuple[int, Piece, bool]] = []
     while queue and len(lane) < capacity:
@@ -329,9 +327,7 @@ class Windows:
         if not len(self):
             return "Windows: none"
         first, last = (pd.Timestamp(stamp) for stamp in (self.origins.min(), self.origins.max()))
-        return (
-            f"Windows: X {self.X.shape} ({', '.join(self.columns)}), y {self.y.shape}, origins {first} to {last}"
-        )
+        return f"Windows: X {self.X.shape} ({', '.join(self.columns)}), y {self.y.shape}, origins {first} to {last}"
 
 
 def windows(panel: Panel, lookback: int, horizon: int = 1, *, stride: int = 1) -> Windows:
@@ -370,4 +366,6 @@ def windows(panel: Panel, lookback: int, horizon: int = 1, *, stride: int = 1) -
         targets.append(y[keep])
         origins.append(stamps[keep])
         owners.append(np.full(int(keep.sum()), name))
-    return Windows(np.concatenate(inputs), np.concatenate(targets), np.concatenate(origins), np.concatenate(owners), names)
+    return Windows(
+        np.concatenate(inputs), np.concatenate(targets), np.concatenate(origins), np.concatenate(owners), names
+    )

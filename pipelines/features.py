@@ -170,7 +170,6 @@ def returns(values: Array, lag: int = 1) -> Array:
     return out
 
 
-
 def calendar_parts(step_seconds: float) -> tuple[str, ...]:
     """The cycles worth telling a net about at this step: time of day, day of week, time of year."""
     day = 86_400.0

@@ -8,6 +8,7 @@ and ``tz`` names the zone that clocks on the wall show.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -125,14 +126,16 @@ def _check_calendar(name: str) -> None:
 def _calendar(name: str, first_year: int, last_year: int) -> Any:
     import exchange_calendars as xc
 
-    kind = xc.get_calendar(name)
-    start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
-    bounds = (kind.bound_min(), kind.bound_max())
-    if bounds[0] is not None:
-        start = max(start, bounds[0])
-    if bounds[1] is not None:
-        end = min(end, bounds[1])
-    return xc.get_calendar(name, start=start, end=end)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # exchange_calendars 4 uses what pandas 3.1 will drop
+        kind = xc.get_calendar(name)
+        start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
+        bounds = (kind.bound_min(), kind.bound_max())
+        if bounds[0] is not None:
+            start = max(start, bounds[0])
+        if bounds[1] is not None:
+            end = min(end, bounds[1])
+        return xc.get_calendar(name, start=start, end=end)
 
 
 def _sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:

@@ -70,8 +70,7 @@ class Panel:
         for name, role in self.roles.items():
             if role not in ROLES:
                 raise UsageError(
-                    f"role {role!r} of column {name!r} is not one of past, future, static."
-                    f"{did_you_mean(role, ROLES)}",
+                    f"role {role!r} of column {name!r} is not one of past, future, static.{did_you_mean(role, ROLES)}",
                     hint="past: known up to now; future: known ahead; static: one value per series.",
                 )
         if not len(frame):

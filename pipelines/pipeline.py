@@ -263,7 +263,11 @@ class Pipeline:
     # -- storage -------------------------------------------------------------------------------
     def to_json(self) -> dict[str, Any]:
         fitted = {
-            name: value.to_json() if isinstance(value, Scaler) else value.tolist() if isinstance(value, np.ndarray) else value
+            name: value.to_json()
+            if isinstance(value, Scaler)
+            else value.tolist()
+            if isinstance(value, np.ndarray)
+            else value
             for name, value in vars(self.fitted).items()
             if name != "values"
         }
@@ -485,9 +489,7 @@ def _fit_series(train: Panel, values: Array, kind: Kind, where: Index, total: in
     known = ~np.isnan(center)
     if not known.any():
         raise DataError("no series has an observed value in the training rows.", hint="Use a later cutoff.")
-    return Scaler(
-        np.where(known, center, np.median(center[known])), np.where(known, unit, np.median(unit[known]))
-    )
+    return Scaler(np.where(known, center, np.median(center[known])), np.where(known, unit, np.median(unit[known])))
 
 
 def _static(panel: Panel, names: tuple[str, ...]) -> Array:
@@ -496,9 +498,7 @@ def _static(panel: Panel, names: tuple[str, ...]) -> Array:
 
 
 def _real_rows(prepared: Prepared) -> Index:
-    return np.concatenate(
-        [np.arange(low, low + n) for low, n in zip(prepared.offsets, prepared.lengths, strict=True)]
-    )
+    return np.concatenate([np.arange(low, low + n) for low, n in zip(prepared.offsets, prepared.lengths, strict=True)])
 
 
 def _blocks(lengths: Index) -> Iterator[Index]:

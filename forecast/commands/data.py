@@ -1,0 +1,121 @@
+"""``forecast data``: what data exists, what a file holds, what the cache keeps."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from forecast.commands import options as opt
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_(json: opt.Json = False, debug: opt.Debug = False) -> None:
+    """Samples that need no network, and what the cache holds."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from forecast.commands import screen
+    from pipelines import cache, catalog
+
+    cards, kept = catalog.cards(), cache.entries()
+    if json:
+        screen.emit({"schema": 1, "samples": [c.to_json() for c in cards], "cache": [e.to_json() for e in kept]})
+        return
+    console = screen.out()
+    table = Table(box=None, pad_edge=False, header_style="dim", title="Samples (--source sample)", title_justify="left")
+    for name in ("ticker", "what", "rows", "from", "to", "frequency"):
+        table.add_column(name, justify="right" if name == "rows" else "left")
+    for card in cards:
+        grid = f"{card.calendar} sessions" if card.calendar else card.freq
+        table.add_row(card.ticker or card.name, escape(card.title), f"{card.rows:,}", card.start, card.end, grid)
+    console.print(table)
+    if not kept:
+        console.print("\nThe cache is empty; `forecast data fetch TICKER` fills it.")
+        return
+    held = Table(box=None, pad_edge=False, header_style="dim", title="\nCache", title_justify="left")
+    for name in ("ticker", "source", "interval", "rows", "from", "to", "fetched"):
+        held.add_column(name, justify="right" if name == "rows" else "left")
+    for entry in kept:
+        cells = (entry.source, entry.interval, f"{entry.rows:,}", entry.start, entry.end, entry.fetched_at)
+        held.add_row(escape(entry.ticker), *cells)
+    console.print(held)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Ticker or name of a sample, or a cached ticker.", show_default=False)],
+    json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """One sample's card, or what the cache holds of a ticker."""
+    from rich.markup import escape
+
+    from forecast.commands import screen
+    from pipelines import cache, catalog
+
+    held = [entry for entry in cache.entries() if entry.ticker.casefold() == name.casefold()]
+    document = {"cache": [entry.to_json() for entry in held]} if held else {"card": catalog.card(name).to_json()}
+    if json:
+        screen.emit({"schema": 1, **document})
+        return
+    console = screen.out()
+    for facts in document.get("cache") or [document["card"]]:
+        for key, value in dict(facts).items():
+            if value not in (None, "", [], ()):
+                text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+                console.print(f"[dim]{key:12s}[/] {escape(text)}")
+
+
+@app.command()
+def fetch(
+    ticker: Annotated[list[str], typer.Argument(help="Tickers to download.", show_default=False)],
+    source: opt.Source = "yahoo",
+    interval: opt.Interval = "1d",
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the source even if the cache is fresh.")] = False,
+    json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Download tickers into the cache."""
+    from rich.markup import escape
+
+    from forecast.commands import screen
+    from pipelines.tickers import load
+
+    panels = [load(name, source=source, interval=interval, refresh=refresh) for name in ticker]
+    if json:
+        screen.emit({"schema": 1, "series": [panel.describe() | {"notes": list(panel.notes)} for panel in panels]})
+        return
+    console = screen.out()
+    for panel in panels:
+        console.print(
+            f"{escape(panel.ids[0])}  {len(panel):,} rows, {screen.when(panel.start)} to {screen.when(panel.end)}"
+        )
+        for note in panel.notes:
+            console.print(f"  [dim]{escape(note)}[/]")
+
+
+@app.command()
+def clear(
+    ticker: Annotated[list[str] | None, typer.Argument(help="Tickers to remove.", show_default=False)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+    json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Remove tickers from the cache."""
+    from forecast.commands import screen
+    from pipelines import cache
+    from pipelines.errors import UsageError
+
+    if bool(ticker) == all_:
+        raise UsageError("say which tickers to remove, or --all.", hint="For instance: forecast data clear AAPL")
+    removed = cache.clear(tickers=ticker or None)
+    if json:
+        screen.emit({"schema": 1, "removed": [entry.to_json() for entry in removed]})
+        return
+    names = ", ".join(entry.ticker for entry in removed)
+    screen.out().print(
+        f"Removed {len(removed)} of the cache: {names}" if removed else "Nothing to remove.", markup=False
+    )

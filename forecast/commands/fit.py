@@ -1,0 +1,171 @@
+"""``forecast fit``: load, train, forecast, score beside naive, save."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forecast.commands import options as opt
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from forecast.run import Run, Validation
+
+HELP = """Train on a ticker or a file, forecast what comes next, and score it beside the naive forecast.
+
+Data is cut into three spans in time order: train, stop (early stopping), and holdout, which is scored once.
+"""
+
+
+def fit(
+    ticker: opt.Ticker = None,
+    csv: opt.Csv = None,
+    time: opt.Time = None,
+    target: opt.Target = None,
+    id: opt.Id = None,
+    past: opt.Past = None,
+    future: opt.Future = None,
+    static: opt.Static = None,
+    source: opt.Source = "yahoo",
+    offline: opt.Offline = False,
+    start: opt.Start = None,
+    end: opt.End = None,
+    interval: opt.Interval = "1d",
+    freq: opt.Freq = None,
+    gaps: opt.Gaps = None,
+    irregular: opt.Irregular = None,
+    duplicates: opt.Duplicates = None,
+    tz: opt.Tz = None,
+    dayfirst: opt.Dayfirst = None,
+    model: opt.Core = None,
+    preset: opt.Preset = None,
+    horizon: opt.Horizon = None,
+    mode: opt.Mode = None,
+    lookback: opt.Lookback = None,
+    epochs: opt.Epochs = None,
+    seed: opt.Seed = None,
+    set_: opt.Set = None,
+    config: opt.ConfigFile = None,
+    threads: opt.Threads = None,
+    accelerator: opt.Accelerator = None,
+    out: opt.Out = None,
+    json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    from forecast import run as flow
+    from forecast.commands import screen
+
+    settings = flow.make_config(
+        config, preset, set_ or [], core=model, horizon=horizon, mode=mode, lookback=lookback, epochs=epochs, seed=seed,
+        threads=threads, accelerator=accelerator,
+    )  # fmt: skip
+    request = flow.DataRequest(
+        ticker=tuple(ticker or ()), csv=csv, source=source, offline=offline, start=start, end=end, interval=interval,
+        time=time, target=tuple(target or ()), id=id, past=tuple(past or ()), future=tuple(future or ()),
+        static=tuple(static or ()),
+        options={"freq": freq, "gaps": gaps, "irregular": irregular, "duplicates": duplicates, "tz": tz, "dayfirst": dayfirst},
+    )  # fmt: skip
+    panel = request.load()
+    if not json:
+        show_data(screen.out(), panel)
+    with screen.training_bar() as tell:
+        result = flow.run_fit(panel, settings, out=out, progress=tell)
+    if json:
+        screen.emit(result.to_json())
+    else:
+        show_run(screen.out(), result)
+
+
+def show_data(console: Console, panel: Any) -> None:
+    """What was loaded: rows, span, last value, and everything that was decided on the way."""
+    from rich.markup import escape
+
+    from forecast.commands.screen import number, when
+    from forecast.run import last_values
+
+    facts = panel.describe()
+    name = panel.ids[0] if len(panel.ids) == 1 else f"{facts['series']} series"
+    last = last_values(panel)
+    ending = f", last {panel.target} {number(last[panel.ids[0]])}" if len(panel.ids) == 1 else ""
+    gaps = f", {facts['missing']:,} missing" if facts["missing"] else ""
+    span = f"{when(panel.start)} to {when(panel.end)}"
+    console.print(
+        f"[bold]{escape(name)}[/]  {facts['rows']:,} rows, {span}, {escape(facts['frequency'])}{escape(ending)}{gaps}"
+    )
+    for note in panel.notes:
+        console.print(f"  [dim]{escape(note)}[/]")
+
+
+def show_run(console: Console, run: Run) -> None:
+    """Training, forecast, scores, verdict, and where it all is."""
+    from rich.markup import escape
+
+    from forecast.run import horizon_note
+
+    model, training = run.model, run.model.facts["training"]
+    shape = f"{model.config.model.layers} x {model.config.model.hidden}, {model.facts['parameters']:,} weights"
+    early = "stopped early" if training["stopped_early"] else "ran to the end"
+    console.print(
+        f"\nTrained {escape(model.name)} ({shape}) as {model.config.data.kind} in {run.seconds['train']:.1f} s: "
+        f"{training['epochs']} passes, {training['updates']:,} updates, {early}, best after pass {training['best_epoch']}."
+    )
+    console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
+    console.print(forecast_table(run.forecast, model.name, model.levels))
+    if run.validation is not None:
+        show_validation(console, run.validation, model.name)
+    if run.path is not None:
+        console.print(f"\nRun folder  {escape(str(run.path))}")
+        console.print(f"Plot        {escape(str(run.path / 'forecast.png'))}")
+        console.print(f"Again       forecast predict {escape(str(run.path))}")
+
+
+def forecast_table(forecast: Any, model: str, levels: list[int], most: int = 30) -> Any:
+    """The first ``most`` rows of a forecast as a table."""
+    from rich.table import Table
+
+    from forecast.commands.screen import number, when
+
+    several = forecast["unique_id"].nunique() > 1
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in (["series"] if several else []) + ["date"]:
+        table.add_column(name)
+    for name in ["forecast", *(f"{side} {level} %" for level in levels for side in ("low", "high"))]:
+        table.add_column(name, justify="right")
+    for row in forecast.head(most).to_dict("records"):
+        cells = [str(row["unique_id"])] if several else []
+        cells += [when(row["ds"]), number(row[model])]
+        cells += [number(row[f"{model}-{side}-{level}"]) for level in levels for side in ("lo", "hi")]
+        table.add_row(*cells)
+    if len(forecast) > most:
+        table.caption = f"{len(forecast) - most} more rows in forecast.csv"
+    return table
+
+
+def show_validation(console: Console, validation: Validation, model: str) -> None:
+    """Scores beside the baselines and the verdict, with the rows each of them saw."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from forecast.commands.screen import number
+
+    console.print("\n[bold]Holdout[/] (pooled over all steps ahead)")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("model")
+    for name in ("MAE", "RMSE", "MASE", "direction", "inside 90 %", "missing"):
+        table.add_column(name, justify="right")
+    for row in validation.scores.to_dict("records"):
+        cover, way = row.get("coverage_90"), row.get("direction")
+        table.add_row(
+            escape(row["model"]), number(row["mae"]), number(row["rmse"]), number(row["mase"]), percent(way),
+            percent(cover), str(row["missing"]), style="bold" if row["model"] == model else None,
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"\n[bold]Verdict[/]  {escape(validation.verdict['text'])}")
+    for name, text in validation.spans.items():
+        console.print(f"  [dim]{name:8s} {escape(text)}[/]")
+
+
+def percent(value: float | None) -> str:
+    import math
+
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f} %"

@@ -1,0 +1,92 @@
+"""Flags that several commands share: one name, one help text, one type everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA = "Data"
+MODEL = "Model"
+RUN = "Run"
+
+Ticker = Annotated[
+    list[str] | None,
+    typer.Option("--ticker", help="Ticker, such as AAPL or ^GSPC; repeat for several.", rich_help_panel=DATA),
+]
+Csv = Annotated[Path | None, typer.Option("--csv", help="A csv or parquet file.", rich_help_panel=DATA)]
+Time = Annotated[str | None, typer.Option("--time", help="Column of time stamps.", rich_help_panel=DATA)]
+Target = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="Column to forecast; several become one series each.", rich_help_panel=DATA),
+]
+Id = Annotated[
+    str | None, typer.Option("--id", help="Column that names the series in a long file.", rich_help_panel=DATA)
+]
+Past = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--past",
+        help="Covariate known up to now; repeat for several, 'all' for every other column.",
+        rich_help_panel=DATA,
+    ),
+]
+Future = Annotated[list[str] | None, typer.Option("--future", help="Covariate known ahead.", rich_help_panel=DATA)]
+Static = Annotated[
+    list[str] | None, typer.Option("--static", help="Covariate with one value per series.", rich_help_panel=DATA)
+]
+Source = Annotated[
+    str, typer.Option("--source", help="Where tickers come from: yahoo or sample.", rich_help_panel=DATA)
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use the cache only.", rich_help_panel=DATA)]
+Start = Annotated[str | None, typer.Option("--start", help="First day, included.", rich_help_panel=DATA)]
+End = Annotated[str | None, typer.Option("--end", help="Last day, included.", rich_help_panel=DATA)]
+Interval = Annotated[str, typer.Option("--interval", help="1d, 1wk, 1mo, 1h or shorter.", rich_help_panel=DATA)]
+Freq = Annotated[
+    str | None,
+    typer.Option("--freq", help="Frequency of a file, such as h or 15min; found out by default.", rich_help_panel=DATA),
+]
+Gaps = Annotated[
+    str | None, typer.Option("--gaps", help="error, mask (default) or interpolate:N.", rich_help_panel=DATA)
+]
+Irregular = Annotated[
+    str | None, typer.Option("--irregular", help="Stamps off the grid: refuse (default) or snap.", rich_help_panel=DATA)
+]
+Duplicates = Annotated[
+    str | None,
+    typer.Option("--duplicates", help="Doubled stamps: error (default), first, last or mean.", rich_help_panel=DATA),
+]
+Tz = Annotated[
+    str | None, typer.Option("--tz", help="Time zone of a file's stamps, such as Europe/Berlin.", rich_help_panel=DATA)
+]
+Dayfirst = Annotated[
+    bool | None, typer.Option("--dayfirst/--monthfirst", help="How to read 03/04/2020.", rich_help_panel=DATA)
+]
+
+Core = Annotated[str | None, typer.Option("--model", help="rnn, rnn-relu, lstm or gru.", rich_help_panel=MODEL)]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="A named configuration: price or sensor.", rich_help_panel=MODEL)
+]
+Horizon = Annotated[int | None, typer.Option("--horizon", help="Steps ahead.  [default: 5]", rich_help_panel=MODEL)]
+Mode = Annotated[str | None, typer.Option("--mode", help="stream or window.  [default: stream]", rich_help_panel=MODEL)]
+Lookback = Annotated[
+    int | None, typer.Option("--lookback", help="Rows a window reads (with --mode window).", rich_help_panel=MODEL)
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training rows.", rich_help_panel=MODEL)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Seed of weights, dropout and batch phase.", rich_help_panel=MODEL)
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting, e.g. model.hidden=32; repeat.", rich_help_panel=MODEL)
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings in a TOML or JSON file.", rich_help_panel=MODEL)
+]
+
+Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", rich_help_panel=RUN)]
+Accelerator = Annotated[str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps.", rich_help_panel=RUN)]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder.  [default: runs/...]", rich_help_panel=RUN)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=RUN)]
+Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks.", rich_help_panel=RUN)]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder printed by `forecast fit`.", show_default=False)]
