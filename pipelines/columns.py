@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipelines.dates import looks_like_dates, parse
 from pipelines.errors import DataError, FileFormatError, TimeError, UsageError, did_you_mean
-from pipelines.values import is_missing, is_text, tidy
+from pipelines.values import is_missing, is_text, spread, tidy
 from pipelines.where import Where
 
 TIME_NAMES = (
@@ -103,9 +103,7 @@ def numeric_like(column: pd.Series) -> bool:
         return True
     if pd.api.types.is_datetime64_any_dtype(column):
         return False
-    text = tidy(
-        column.iloc[np.linspace(0, len(column) - 1, min(len(column), 500)).astype(int)] if len(column) else column
-    )
+    text = tidy(spread(column, 500))
     text = text[~is_missing(text)]
     if not len(text):
         return False
@@ -274,7 +272,7 @@ def _several(numbers: Sequence[str], where: Where) -> UsageError | DataError:
     return UsageError(
         f"{where.name()}: {len(numbers)} columns could be the target: {', '.join(numbers[:10])}"
         f"{' ...' if len(numbers) > 10 else ''}.",
-        hint=f"Choose one with --target, for instance --target {numbers[-1]!r}.",
+        hint=f"Choose one with --target, for instance --target {numbers[0]!r}.",
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.dateforms import FAMILIES, READERS, families
 from pipelines.errors import TimeError, UsageError
-from pipelines.values import is_missing, is_text, tidy
+from pipelines.values import is_missing, is_text, spread, tidy
 from pipelines.where import Where, plural
 
 
@@ -33,12 +33,14 @@ def looks_like_dates(column: pd.Series) -> bool:
         return True
     if not is_text(column):
         return False
-    text = tidy(column)
+    text = tidy(spread(column, 200))
     text = text[~is_missing(text)]
     if not len(text):
+        text = tidy(column)
+        text = text[~is_missing(text)].iloc[:200]
+    if not len(text):
         return False
-    head = text.iloc[np.linspace(0, len(text) - 1, min(len(text), 200)).astype(int)]
-    kinds = families(head)
+    kinds = families(text)
     known = ~np.isin(kinds, ["", "epoch", "year", "no century"])
     return bool(known.mean() > 0.9)
 
@@ -61,8 +63,10 @@ def parse(column: pd.Series, *, name: str, where: Where, notes: list[str], dayfi
         return _typed(column, name, notes)
     text = tidy(column if is_text(column) else _as_whole_numbers(column, name, where))
     text = text.reset_index(drop=True)
-    missing = is_missing(text)
-    kinds = np.where(missing, "missing", families(text))
+    kinds = families(text)
+    odd = np.flatnonzero(kinds == "")
+    kinds[odd[is_missing(text.iloc[odd])]] = "missing"
+    missing = kinds == "missing"
     family = _main_family(text, kinds, name, where)
     good = np.flatnonzero(kinds == family)
     wrong = np.flatnonzero((kinds != family) & ~missing)

@@ -128,14 +128,20 @@ def _calendar(name: str, first_year: int, last_year: int) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # exchange_calendars 4 uses what pandas 3.1 will drop
-        kind = xc.get_calendar(name)
         start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
-        bounds = (kind.bound_min(), kind.bound_max())
-        if bounds[0] is not None:
-            start = max(start, bounds[0])
-        if bounds[1] is not None:
-            end = min(end, bounds[1])
-        return xc.get_calendar(name, start=start, end=end)
+        try:
+            kind = xc.get_calendar(name)
+            bounds = (kind.bound_min(), kind.bound_max())
+            if bounds[0] is not None:
+                start = max(start, bounds[0])
+            if bounds[1] is not None:
+                end = min(end, bounds[1])
+            return xc.get_calendar(name, start=start, end=end)
+        except ValueError as error:  # some calendars contradict themselves in some years (XTAE in 4.13)
+            raise TimeError(
+                f"calendar {name} cannot be built for {start.year} to {end.year} ({str(error)[:80]}).",
+                hint="Use freq='B' or 'D' without a calendar.",
+            ) from error
 
 
 def _sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:

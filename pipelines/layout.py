@@ -89,7 +89,7 @@ def _gridded(rows: Rows, options: Options) -> tuple[Grid, Rows]:
 
 def _on_grid(rows: Rows, grid: Grid, options: Options) -> Rows:
     first, last = pd.Timestamp(rows.ds.min()), pd.Timestamp(rows.ds.max())
-    size = (last - first).total_seconds() / grid.step_seconds
+    size = (last.value - first.value) / 1e9 / grid.step_seconds  # a Timedelta overflows after 292 years
     if size > MAX_STAMPS:
         raise rows.where.error(
             TimeError,

@@ -137,6 +137,8 @@ def jumps(
         elif 70 < factor < 140:
             code, text = "unit_jump", text + ": a hundredfold step, most likely another unit (cents, pence)."
             hint = "Bring all rows to one unit."
+        elif "adj close" in bars:
+            text += f", and {names['adj close']} with it: a true move, or an error in both."
         elif abs(np.log(near / factor)) < 0.12 and factor > 1.4:
             code, text = (
                 "unadjusted_split",

@@ -18,7 +18,7 @@ _DAY = np.timedelta64(1, "D").astype("timedelta64[ns]")
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 LONG_HOLE = 20  # sessions: a hole this long is a renamed or suspended ticker, not a calendar that does not fit
-EXCHANGES = ("XNYS", "XLON", "XTKS", "XETR", "XPAR", "XTSE", "XHKG", "XASX", "XTAE")
+EXCHANGES = ("XNYS", "XLON", "XTKS", "XETR", "XPAR", "XTSE", "XHKG", "XASX")
 
 
 def infer(
@@ -84,7 +84,7 @@ def _of_clock(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64], tz
 def _of_dates(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64]) -> Grid | None:
     index = pd.DatetimeIndex(unique)
     first, last = index[0], index[-1]
-    month, day = _MONTHS[first.month - 1], _DAYS[first.dayofweek]
+    month, day = _MONTHS[first.month - 1], _DAYS[first.day_of_week]
     gap = int(np.gcd.reduce((steps // _DAY).astype(np.int64)))
     names = [f"YS-{month}", f"YE-{month}", f"QS-{month}", f"QE-{month}", "MS", "ME", "BMS", "BME"]
     names += [f"W-{day}", *([f"{gap}D"] if gap > 1 else []), "B", "D"]

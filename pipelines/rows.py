@@ -272,8 +272,9 @@ def possible(rows: Rows, policy: str) -> Rows:
             _refuse_or_mask(rows, one, bars, name, kinds[name], policy)
         if rows.prices["close"] in prices:
             found = jumps(bars, rows.ds[one], names=rows.prices, where=rows.where, positions=rows.positions[one])
+            word = "row" if rows.where.lines is None else "line"
             for finding in found[:3]:
-                rows.notes.append(f"Look at line {finding.row}: {finding.message} {finding.hint}")
+                rows.notes.append(f"Look at {word} {finding.row}: {finding.message} {finding.hint}")
     return rows
 
 

@@ -71,6 +71,13 @@ def tidy(column: pd.Series) -> pd.Series:
     return text
 
 
+def spread(column: pd.Series, most: int) -> pd.Series:
+    """At most ``most`` cells, evenly spread from the first to the last."""
+    if len(column) <= most:
+        return column
+    return column.iloc[np.linspace(0, len(column) - 1, most).astype(np.int64)]
+
+
 def is_missing(text: pd.Series) -> NDArray[np.bool_]:
     """``[N]`` cells that say "missing" in a word we know, the empty cell included."""
     unique = text.unique()
@@ -172,7 +179,8 @@ def to_float(
         numbers = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     else:
         numbers = np.full(len(text), np.nan)
-    missing = is_missing(text)
+    missing = np.isnan(numbers)
+    missing[missing] = is_missing(text[missing])
     todo = np.isnan(numbers) & ~missing
     if todo.any():
         numbers[todo] = _spelled(text[todo], name, style, notes)

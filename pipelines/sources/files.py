@@ -117,7 +117,7 @@ def read_table(path: Path_, form: Format | None = None) -> Table:
 def panel_of(tables: list[Table], options: Options) -> Panel:
     """One panel from raw tables of one layout."""
     table = tables[0] if len(tables) == 1 else _stacked(tables, options)
-    table = _long(table, options)
+    table = long_layout(table, options)
     rows = prepare(table.frame, options, table.where, table.notes)
     return build(rows, options, source=table.where.name(), meta={"files": list(table.where.names)})
 
@@ -175,7 +175,7 @@ def _stacked(tables: list[Table], options: Options) -> Table:
     return Table(stacked, Where.concat([table.where for table in tables]), list(dict.fromkeys(notes)))
 
 
-def _long(table: Table, options: Options) -> Table:
+def long_layout(table: Table, options: Options) -> Table:
     """One series per row (as in the M4 files) turned into long rows, when the time is counted from a date."""
     frame = columns.tidy_names(table.frame.reset_index(drop=True), table.where, [])
     first = str(frame.columns[0])
