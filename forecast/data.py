@@ -13,9 +13,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Batch, Chunk, Mask, Piece, Resident, gather, plan_streams, plan_windows
+from forecast.tensors import device_chunks, stack_chunks, tensors_of
+from pipelines.batches import Batch, Chunk, Mask, Piece, Resident, gather, plan_streams, plan_windows, split
 from pipelines.pipeline import Prepared
+
+AHEAD = 1 << 18  # numbers cut out ahead of their turn, a megabyte of float32
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,28 @@ class Bundle:
         self.source, self.chunks = source, chunks
 
     def __iter__(self) -> Iterator[Batch]:
-        return (gather(self.source, chunk) for chunk in self.chunks)
+        """Batches in order; as many as fit into ``AHEAD`` numbers are cut out in one go, which costs a few calls."""
+        chunks, low = self.chunks, 0
+        while low < len(chunks):
+            first, high = chunks[low], low + 1
+            alike = (len(first.start), first.size, first.stride, first.last_only)
+            most = low + max(1, AHEAD // self._numbers(first))
+            while high < min(most, len(chunks)):
+                other = chunks[high]
+                if (len(other.start), other.size, other.stride, other.last_only) != alike:
+                    break
+                high += 1
+            if high == low + 1:
+                yield gather(self.source, first)
+            else:
+                yield from split(gather(self.source, stack_chunks(chunks[low:high])))
+            low = high
+
+    def _numbers(self, chunk: Chunk) -> int:
+        source, origins = self.source, 1 if chunk.last_only else chunk.size
+        ahead = (origins + source.horizon) * (1 + source.future.shape[-1])
+        per_lane = chunk.size * source.x.shape[-1] + source.context + ahead + origins * source.horizon // 4
+        return len(chunk.start) * int(per_lane)
 
     def __len__(self) -> int:
         return len(self.chunks)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipelines.batches import Chunk, Mask, Resident
 from pipelines.pipeline import Prepared
+
+_INDICES = ("start", "series", "valid", "counted_from", "reset")
 
 
 def tensors_of(prepared: Prepared, target_ok: Mask | None, device: torch.device) -> Resident:
@@ -44,9 +50,18 @@ def device_chunks(chunks: list[Chunk], device: torch.device) -> list[Chunk]:
         moved = torch.from_numpy(table).to(device)
         for i, part in zip(some, moved, strict=True):
             c = chunks[i]
-            out[i] = Chunk(part[0], part[1], part[2], part[3], part[4].bool(), c.size, c.stride, c.last_only)  # type: ignore[arg-type]
+            out[i] = replace(
+                c, start=part[0], series=part[1], valid=part[2], counted_from=part[3], reset=part[4].bool()
+            )
     return [chunk for chunk in out if chunk is not None]
 
 
-def _unfold(array: Tensor, size: int) -> Tensor:
-    return array.unfold(1, size, 1)
+def _unfold(array: Tensor, size: int, axis: int) -> Tensor:
+    return array.unfold(axis, size, 1)
+
+
+def stack_chunks(chunks: Sequence[Chunk]) -> Chunk:
+    """Chunks of one shape as one, ``[G, B]`` for ``[B]`` (see :func:`pipelines.batches.gather`)."""
+    stacked: dict[str, Any] = {name: torch.stack([getattr(chunk, name) for chunk in chunks]) for name in _INDICES}
+    lasts = [chunk.last for chunk in chunks if chunk.last is not None]
+    return replace(chunks[0], **stacked, last=max(lasts) if len(lasts) == len(chunks) else None)

@@ -40,7 +40,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One step of a plan for ``B`` lanes."""
+    """One step of a plan for ``B`` lanes; :func:`gather` also takes several at once, ``[G, B]`` for ``[B]``."""
 
     start: Index  # [B] first row
     series: Index  # [B]
@@ -50,6 +50,11 @@ class Chunk:
     size: int  # K, steps in this chunk
     stride: int  # the carried state is the one after this many steps
     last_only: bool = False  # windows: only the last step is an origin
+    last: int | None = None  # largest first row, known on the host; None where it is not
+
+    def __post_init__(self) -> None:
+        if self.last is None and isinstance(self.start, np.ndarray) and self.start.size:
+            object.__setattr__(self, "last", int(self.start.max()))
 
 
 @dataclass(frozen=True)
@@ -229,7 +234,7 @@ class Resident:
     target_ok: Any  # [N]
     context: int
     horizon: int
-    unfold: Callable[[Any, int], Any]  # (array [B, M, ...], size) -> view [B, M - size + 1, ..., size]
+    unfold: Callable[[Any, int, int], Any]  # (array, size, axis): view, axis M -> M - size + 1 and a last axis of size
     arange: Callable[[int], Any]
 
 
@@ -245,34 +250,48 @@ def resident(prepared: Prepared, target_ok: Mask | None = None) -> Resident:
 
 
 def gather(source: Resident, chunk: Chunk) -> Batch:
-    """Cut one batch out of the resident arrays. ``chunk`` holds arrays of the same library as ``source``."""
-    horizon, context = source.horizon, source.context
-    steps = source.arange(chunk.size)
-    rows = (chunk.start[:, None] + steps).clip(0, len(source.x) - 1)
-    x = source.x[rows]
-    valid = (steps >= chunk.counted_from[:, None]) & (steps < chunk.valid[:, None])
+    """Cut one batch out of the resident arrays. ``chunk`` holds arrays of the same library as ``source``.
+
+    Rows are read as windows of a view, so there is one index per lane and not one per row; only a chunk that
+    reaches over the end of the arrays needs an index per row, to stay inside. With a chunk of ``[G, B]`` every array
+    has a leading axis ``G``, which :func:`split` takes apart: for small batches the calls cost more than the copies.
+    """
+    horizon, context, total = source.horizon, source.context, len(source.x)
+    inside = chunk.last is not None and chunk.last + chunk.size + horizon <= total
+
+    def take(array: Any, start: Any, size: int) -> Any:
+        if inside:
+            windows = source.unfold(array, size, 0)
+            return windows[start] if array.ndim == 1 else windows.swapaxes(1, 2)[start]
+        return array[(start[..., None] + source.arange(size)).clip(0, len(array) - 1)]
+
+    x = take(source.x, chunk.start, chunk.size)
     begin, count = chunk.start, chunk.size
+    steps = source.arange(count)
     if chunk.last_only:
-        begin, count, rows = chunk.start + (chunk.size - 1), 1, rows[:, -1:]
-        valid = valid[:, -1:]
-    near = begin[:, None] + source.arange(count + horizon)
-    ahead = near.clip(0, len(source.x) - 1)
-    shift = (context * chunk.series)[:, None]
-    span = begin[:, None] + shift + source.arange(context + count + horizon)
-    values = source.level[span.clip(0, len(source.level) - 1)]
-    target_ok = source.unfold(source.target_ok[ahead][:, 1:], horizon)
-    origin_ok = (source.origin_ok[rows] & valid)[:, :, None]
-    future = source.unfold(source.future[ahead][:, 1:], horizon)
+        begin, count, steps = chunk.start + (chunk.size - 1), 1, steps[-1:]
+    valid = (steps >= chunk.counted_from[..., None]) & (steps < chunk.valid[..., None])
+    values = take(source.level, begin + context * chunk.series, context + count + horizon)
+    target_ok = source.unfold(take(source.target_ok, begin + 1, count + horizon - 1), horizon, -1)
+    origin_ok = take(source.origin_ok, begin, count) & valid
+    ahead = take(source.future, begin + 1, count + horizon - 1)
     return Batch(
-        x=x, future=future.swapaxes(-1, -2), static=source.static[chunk.series],
-        level=values[:, : context + count], y=source.unfold(values[:, context + 1 :], horizon),
-        anchor=source.anchor[rows], scale=source.scale[rows], mask=target_ok & origin_ok,
-        reset=chunk.reset, stride=chunk.stride,
+        x=x, future=source.unfold(ahead, horizon, -2).swapaxes(-1, -2), static=source.static[chunk.series],
+        level=values[..., : context + count], y=source.unfold(values[..., context + 1 :], horizon, -1),
+        anchor=take(source.anchor, begin, count), scale=take(source.scale, begin, count),
+        mask=target_ok & origin_ok[..., None], reset=chunk.reset, stride=chunk.stride,
     )  # fmt: skip
 
 
-def _unfold(array: NDArray[Any], size: int) -> NDArray[Any]:
-    return np.lib.stride_tricks.sliding_window_view(array, size, axis=1)
+def split(batch: Batch) -> Iterator[Batch]:
+    """The ``G`` batches of one that :func:`gather` made from a chunk of ``[G, B]``; views."""
+    names = ("x", "future", "static", "level", "y", "anchor", "scale", "mask", "reset")
+    for parts in zip(*(getattr(batch, name) for name in names), strict=True):
+        yield Batch(*parts, stride=batch.stride)
+
+
+def _unfold(array: NDArray[Any], size: int, axis: int) -> NDArray[Any]:
+    return np.lib.stride_tricks.sliding_window_view(array, size, axis=axis)  # type: ignore[call-overload, no-any-return]
 
 
 def streams(
@@ -358,8 +377,8 @@ def windows(panel: Panel, lookback: int, horizon: int = 1, *, stride: int = 1) -
     for name, low, high in zip(panel.ids, panel.offsets[:-1], panel.offsets[1:], strict=True):
         if high - low < lookback + horizon:
             continue
-        x = _unfold(table[low : high - horizon][None], lookback)[0].swapaxes(-1, -2)[::stride]
-        y = _unfold(table[None, low + lookback : high, 0], horizon)[0][::stride]
+        x = _unfold(table[low : high - horizon][None], lookback, 1)[0].swapaxes(-1, -2)[::stride]
+        y = _unfold(table[None, low + lookback : high, 0], horizon, 1)[0][::stride]
         stamps = panel.ds[low + lookback - 1 : high - horizon][::stride]
         keep = ~(np.isnan(x).any(axis=(1, 2)) | np.isnan(y).any(axis=1))
         inputs.append(x[keep])
