@@ -28,27 +28,28 @@ class DataConfig(_Section):
     """How a panel becomes batches."""
 
     kind: Literal["auto", "price", "sensor"] = Field(
-        "auto", description="price: log returns in units of volatility. sensor: values relative to a causal mean."
+        default="auto",
+        description="price: log returns in units of volatility. sensor: values relative to a causal mean.",
     )
-    horizon: int = Field(5, ge=1, le=10_000, description="Steps ahead.")
-    mode: Literal["stream", "window"] = Field("stream", description="Stateful lanes, or shuffled windows.")
-    lookback: int = Field(60, ge=1, description="Window mode only: rows a window reads.")
-    lanes: int | Auto = Field("auto", description="Parallel lanes (stream) or windows per batch (window).")
-    k1: int | Auto = Field("auto", description="Truncated BPTT: steps between updates.")
-    k2: int | Auto = Field("auto", description="Truncated BPTT: steps back-propagated; at least k1.")
-    stop: float = Field(0.15, gt=0, lt=0.9, description="Share of the time span used for early stopping.")
-    holdout: float = Field(0.15, ge=0, lt=0.9, description="Share of the time span held out for scoring.")
-    log: bool | Auto = Field("auto", description="Forecast the logarithm.")
-    anchor: Literal["auto", "last", "mean"] = Field("auto", description="What the forecast is relative to.")
-    scale: Literal["auto", "one", "volatility"] = Field("auto", description="Unit of the forecast change.")
-    horizon_unit: bool | Auto = Field("auto", description="One unit per step ahead.")
+    horizon: int = Field(default=5, ge=1, le=10_000, description="Steps ahead.")
+    mode: Literal["stream", "window"] = Field(default="stream", description="Stateful lanes, or shuffled windows.")
+    lookback: int = Field(default=60, ge=1, description="Window mode only: rows a window reads.")
+    lanes: int | Auto = Field(default="auto", description="Parallel lanes (stream) or windows per batch (window).")
+    k1: int | Auto = Field(default="auto", description="Truncated BPTT: steps between updates.")
+    k2: int | Auto = Field(default="auto", description="Truncated BPTT: steps back-propagated; at least k1.")
+    stop: float = Field(default=0.15, gt=0, lt=0.9, description="Share of the time span used for early stopping.")
+    holdout: float = Field(default=0.15, ge=0, lt=0.9, description="Share of the time span held out for scoring.")
+    log: bool | Auto = Field(default="auto", description="Forecast the logarithm.")
+    anchor: Literal["auto", "last", "mean"] = Field(default="auto", description="What the forecast is relative to.")
+    scale: Literal["auto", "one", "volatility"] = Field(default="auto", description="Unit of the forecast change.")
+    horizon_unit: bool | Auto = Field(default="auto", description="One unit per step ahead.")
     scaler: Literal["standard", "robust", "minmax", "none"] = "standard"
-    season: int | None = Field(None, ge=1, description="Steps in a season; from the frequency when not given.")
-    short: int | None = Field(None, ge=2, description="Window of the short causal mean.")
-    long: int | None = Field(None, ge=2, description="Window of the long causal mean.")
+    season: int | None = Field(default=None, ge=1, description="Steps in a season; from the frequency when not given.")
+    short: int | None = Field(default=None, ge=2, description="Window of the short causal mean.")
+    long: int | None = Field(default=None, ge=2, description="Window of the long causal mean.")
     level: bool = False
     calendar: bool = True
-    clip: float = Field(10.0, gt=0)
+    clip: float = Field(default=10.0, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -66,15 +67,15 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """The net."""
 
-    core: str = Field("lstm", description="rnn, rnn-relu, lstm or gru.")
-    hidden: int = Field(64, ge=1, le=8192)
-    layers: int = Field(1, ge=1, le=32)
-    dropout: float = Field(0.2, ge=0, lt=1, description="Between layers and before the head.")
-    bidirectional: bool = Field(False, description="Window mode only.")
+    core: str = Field(default="lstm", description="rnn, rnn-relu, lstm or gru.")
+    hidden: int = Field(default=64, ge=1, le=8192)
+    layers: int = Field(default=1, ge=1, le=32)
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="Between layers and before the head.")
+    bidirectional: bool = Field(default=False, description="Window mode only.")
     head: Literal["point", "quantile"] = "quantile"
-    loss: Literal["huber", "mse", "mae"] = Field("huber", description="Point head only.")
+    loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Point head only.")
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
-    skip: int | Auto = Field("auto", description="Values a linear skip reads (LSTNet); 0 for none.")
+    skip: int | Auto = Field(default="auto", description="Values a linear skip reads (LSTNet); 0 for none.")
 
     @field_validator("quantiles")
     @classmethod
@@ -94,17 +95,19 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """How weights are found."""
 
-    epochs: int | Auto = Field("auto", description="Passes over the training rows; auto: from the number of updates.")
-    updates: int = Field(1500, ge=1, description="Updates aimed at when epochs is auto.")
+    epochs: int | Auto = Field(
+        default="auto", description="Passes over the training rows; auto: from the number of updates."
+    )
+    updates: int = Field(default=1500, ge=1, description="Updates aimed at when epochs is auto.")
     optimizer: Literal["adam", "adamw", "rmsprop"] = "adamw"
-    lr: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 for no clipping.")
-    average: float = Field(0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
-    patience: int | Auto = Field("auto", description="Checks without a better stop loss before training ends.")
-    seed: int = Field(0, ge=0)
-    threads: int | None = Field(None, ge=1, description="Torch threads; as many as torch likes by default.")
-    accelerator: str = Field("auto", description="auto, cpu, gpu, mps.")
+    lr: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=1.0, ge=0, description="Largest gradient norm; 0 for no clipping.")
+    average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
+    patience: int | Auto = Field(default="auto", description="Checks without a better stop loss before training ends.")
+    seed: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, ge=1, description="Torch threads; as many as torch likes by default.")
+    accelerator: str = Field(default="auto", description="auto, cpu, gpu, mps.")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     @field_validator("epochs", "patience")

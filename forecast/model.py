@@ -67,7 +67,9 @@ class Model:
         self.network = network.to("cpu").eval()
         self.calibration = {int(level): np.asarray(push, np.float64) for level, push in (calibration or {}).items()}
         self.facts: dict[str, Any] = dict(facts or {})
-        self.panel: Panel | None = None
+        self._panel: Panel | None = None
+        self._pending: list[pd.DataFrame] = []  # rows read by update and not yet part of _panel
+        self._last: dict[str, pd.Timestamp] = {}
         self._standing: Standing | None = None
 
     # -- facts ---------------------------------------------------------------------------------
@@ -90,6 +92,15 @@ class Model:
         """Rows a window reads; ``None`` for a stream."""
         return self.config.data.lookback if self.config.data.mode == "window" else None
 
+    @property
+    def panel(self) -> Panel | None:
+        """All rows read so far; ``None`` before the first."""
+        if self._panel is not None and self._pending:
+            future = self._panel.future
+            self._panel = replace(self._panel.append(pd.concat(self._pending, ignore_index=True)), future=future)
+            self._pending = []
+        return self._panel
+
     # -- forecasting ---------------------------------------------------------------------------
     def predict(self, panel: Panel | None = None) -> pd.DataFrame:
         """The next ``H`` steps of every series: ``unique_id, ds, cutoff, <model>, <model>-lo-90, <model>-hi-90, ...``.
@@ -105,7 +116,7 @@ class Model:
         if panel is not None:
             self.read(panel)
         history, standing = self._position()
-        lacking = missing_future(history, self.horizon)
+        lacking = missing_future(history.grid, self._last, history.future, history.covariates("future"), self.horizon)
         if lacking:
             series, stamp, covariate = lacking[0]
             raise DataError(
@@ -113,9 +124,9 @@ class Model:
                 f"of series {series!r} at {stamp}.",
                 hint="Give rows for the whole horizon with these columns filled and the target empty.",
             )
-        if self.lookback is not None and int(history.lengths.min()) < self.lookback:
+        if self.lookback is not None and self._shortest() < self.lookback:
             raise TooShortError(
-                f"a series has {int(history.lengths.min())} rows, a window of this model reads {self.lookback}.",
+                f"a series has {self._shortest()} rows, a window of this model reads {self.lookback}.",
                 hint="Give more history, or fit with a shorter --lookback.",
             )
         out = reader.forecast(self.network, standing)
@@ -123,7 +134,7 @@ class Model:
         point, bounds = self._natural(out, standing.anchor, standing.scale, series_at)
         frames = []
         for i, name in enumerate(history.ids):
-            last = pd.Timestamp(history.ds[history.offsets[i + 1] - 1])
+            last = self._last[name]
             columns: dict[str, Any] = {"unique_id": name, "ds": history.grid.after(last, self.horizon), "cutoff": last}
             columns[self.name] = point[i]
             for level, (low, high) in bounds.items():
@@ -147,8 +158,8 @@ class Model:
     def read(self, panel: Panel) -> Model:
         """Read a history from its first row; the model then stands behind its last."""
         prepared = self.pipeline.transform(panel)
-        _, self._standing = reader.read(self.network, prepared, np.zeros(0, np.int64), self.lookback)
-        self.panel = panel
+        _, standing = reader.read(self.network, prepared, np.zeros(0, np.int64), self.lookback)
+        self._stand(panel, standing)
         return self
 
     def update(self, rows: pd.DataFrame, future: pd.DataFrame | None = None) -> Model:
@@ -166,22 +177,25 @@ class Model:
         history, standing = self._position()
         ahead = history.future if future is None else future
         fresh = Panel(rows[["unique_id", "ds", "y", *history.roles]], history.grid, history.roles, future=ahead)
-        unknown = [name for name in fresh.ids if name not in history.ids]
+        unknown = [name for name in fresh.ids if name not in self._last]
         if unknown:
             raise UsageError(f"series {unknown[0]!r} was not read before.", hint="Use Model.read with all its rows.")
-        at = np.array([history.ids.index(name) for name in fresh.ids], np.int64)
-        for i, series in enumerate(at):
-            last = pd.Timestamp(history.ds[history.offsets[series + 1] - 1])
-            expected, got = history.grid.after(last, 1)[0], pd.Timestamp(fresh.ds[fresh.offsets[i]])
+        for i, name in enumerate(fresh.ids):
+            expected, got = history.grid.after(self._last[name], 1)[0], pd.Timestamp(fresh.ds[fresh.offsets[i]])
             if got != expected:
                 raise TimeError(
-                    f"series {fresh.ids[i]!r}: the new rows begin at {got}; after {last} comes {expected}.",
+                    f"series {name!r}: the new rows begin at {got}; after {self._last[name]} comes {expected}.",
                     hint="Give every row since then; a missing value is a row with y = NaN.",
                 )
+        place = {name: i for i, name in enumerate(history.ids)}
+        at = np.array([place[name] for name in fresh.ids], np.int64)
         before = standing.take(at)
         prepared = self.pipeline.advance(fresh, before.scans)
         standing.put(at, reader.advance(self.network, before, prepared, self.lookback))
-        self.panel = replace(history.append(fresh.frame), future=ahead)
+        for i, name in enumerate(fresh.ids):
+            self._last[name] = pd.Timestamp(fresh.ds[fresh.offsets[i + 1] - 1])
+        self._panel = history if future is None else replace(history, future=future)
+        self._pending.append(fresh.frame.astype({"unique_id": object}))
         return self
 
     # -- storage -------------------------------------------------------------------------------
@@ -209,7 +223,7 @@ class Model:
         """The model's own files, into an existing folder."""
         from safetensors.torch import save_file
 
-        panel, standing = self._position()
+        _, standing = self._position()
         storage.dump_json(folder / "config.json", {"schema": 1, **self.config.to_json()})
         storage.dump_json(
             folder / "pipeline.json",
@@ -220,11 +234,11 @@ class Model:
         weights = {name: weight.contiguous().clone() for name, weight in self.network.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
         save_file(_tensors(standing), folder / "state.safetensors")
-        _write_panel(panel, folder)
+        _write_panel(self._whole(), folder)
 
     def manifest(self) -> dict[str, Any]:
         """What ``manifest.json`` says beside the sums: versions, seed, threads, data."""
-        panel, _ = self._position()
+        panel = self._whole()
         return {
             "versions": versions(),
             "seed": self.config.train.seed,
@@ -254,8 +268,7 @@ class Model:
             network = build_network(config, pipeline)
             network.load_state_dict(weights)
             model = cls(config, pipeline, network, document["calibration"], document["facts"])
-            model.panel = _read_panel(folder)
-            model._standing = _standing(load_file(folder / "state.safetensors"))
+            model._stand(_read_panel(folder), _standing(load_file(folder / "state.safetensors")))
         except (KeyError, TypeError, RuntimeError, OSError, SafetensorError, UsageError, DataError) as error:
             raise ArtifactError(
                 f"{folder} does not hold what its manifest promises ({error}).",
@@ -265,9 +278,25 @@ class Model:
 
     # -- parts ---------------------------------------------------------------------------------
     def _position(self) -> tuple[Panel, Standing]:
-        if self.panel is None or self._standing is None:
+        """The history without the pending rows, and where the model stands behind them."""
+        if self._panel is None or self._standing is None:
             raise UsageError("the model has read no history yet.", hint="Call predict(panel) or read(panel).")
-        return self.panel, self._standing
+        return self._panel, self._standing
+
+    def _stand(self, panel: Panel, standing: Standing) -> None:
+        ends = panel.ds[panel.offsets[1:] - 1]
+        self._panel, self._pending, self._standing = panel, [], standing
+        self._last = {name: pd.Timestamp(end) for name, end in zip(panel.ids, ends, strict=True)}
+
+    def _whole(self) -> Panel:
+        self._position()
+        history = self.panel
+        if history is None:
+            raise UsageError("the model has read no history yet.", hint="Call predict(panel) or read(panel).")
+        return history
+
+    def _shortest(self) -> int:
+        return int(self._whole().lengths.min())
 
     def _natural(
         self, out: NDArray[np.float32], anchor: Array, scale: Array, series: Index

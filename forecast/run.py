@@ -79,6 +79,8 @@ class DataRequest:
 
         tickers_only = {"--offline": self.offline, "--interval": None if self.interval == "1d" else self.interval}
         self._refuse(tickers_only, "--csv", "--ticker")
+        if self.csv is None:
+            raise UsageError("no file given.", hint="Use --csv FILE.")
         target: Any = list(self.target) if len(self.target) > 1 else self.target[0] if self.target else None
         panel = read_file(
             self.csv, time=self.time, target=target, id=self.id, past=self.past, future=self.future,
@@ -109,7 +111,7 @@ class Run:
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        return storage.plain({
+        document: dict[str, Any] = storage.plain({
             "schema": SCHEMA,
             "run": None if self.path is None else str(self.path),
             "series": self.panel.describe() | {"last": last_values(self.panel), "notes": list(self.panel.notes)},
@@ -118,6 +120,7 @@ class Run:
             "timing": self.seconds | {"training": self.model.facts["training"]},
             "config": self.model.config.to_json(),
         })  # fmt: skip
+        return document
 
 
 @dataclass(frozen=True)

@@ -90,15 +90,15 @@ def settle(config: Config, panel: Panel) -> Config:
     season = data.season or panel.grid.season
     k1 = min(64, max(8, longest // 8)) if data.k1 == "auto" else data.k1
     if data.k1 == "auto" and data.k2 != "auto":
-        k1 = min(k1, data.k2)
+        k1 = min(k1, data.k2) if isinstance(data.k2, int) else k1
     k2 = k1 if data.k2 == "auto" else data.k2
     lanes = data.lanes
     if lanes == "auto":
         lanes = 32 if data.mode == "window" else int(np.clip(2 ** np.floor(np.log2(max(1, rows / (8 * k1)))), 1, 32))
     skip = model.skip
     if skip == "auto":
-        skip = 0 if price else min(14 * max(season, 1), 512, longest // 10)
-        skip = 0 if skip < 8 else skip
+        values = 0 if price else min(14 * max(season, 1), 512, longest // 10)
+        skip = 0 if values < 8 else values
     updates_a_pass = max(1, rows // (lanes * (k1 if data.mode == "stream" else 1)))
     epochs = int(np.clip(round(train.updates / updates_a_pass), 2, 1000)) if train.epochs == "auto" else train.epochs
     settled: dict[str, Any] = {

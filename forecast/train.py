@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -140,7 +141,7 @@ def _train(
                 enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0,
                 use_distributed_sampler=False,
             )  # fmt: skip
-        except (ValueError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
+        except (ValueError, RuntimeError, MisconfigurationException) as error:
             raise UsageError(
                 f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use --accelerator auto or cpu."
             ) from error

@@ -186,8 +186,8 @@ def calendar(stamps: pd.DatetimeIndex, parts: Sequence[str]) -> Array:
     seconds = (stamps.hour * 3600 + stamps.minute * 60 + stamps.second).to_numpy(np.float64)
     phases = {
         "hour": lambda: seconds / 86_400.0,
-        "weekday": lambda: stamps.dayofweek.to_numpy(np.float64) / 7.0,
-        "yearday": lambda: (stamps.dayofyear.to_numpy(np.float64) - 1.0) / 365.25,
+        "weekday": lambda: stamps.day_of_week.to_numpy(np.float64) / 7.0,
+        "yearday": lambda: (stamps.day_of_year.to_numpy(np.float64) - 1.0) / 365.25,
     }
     for part in parts:
         angle = 2 * np.pi * phases[part]()

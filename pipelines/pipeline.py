@@ -38,6 +38,7 @@ from pipelines.features import (
     calendar,
     calendar_parts,
 )
+from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.scale import Kind, Scaler
 
@@ -159,7 +160,7 @@ class Pipeline:
         season = spec.season or grid.season
         short = spec.short or max(season, 5)
         long = spec.long or (7 * short if grid.step_seconds < 43_200 else 4 * short)
-        names = {role: tuple(panel.covariates(role)) for role in ("past", "future", "static")}  # type: ignore[arg-type]
+        names = {role: tuple(panel.covariates(role)) for role in ("past", "future", "static")}
         position = {name: i for i, name in enumerate(panel.ids)}
         where = np.array([position[name] for name in train.ids])
         values = {
@@ -461,21 +462,30 @@ class _Scanned:
     state: State
 
 
-def missing_future(panel: Panel, horizon: int) -> list[tuple[str, pd.Timestamp, str]]:
-    """(series, stamp, covariate) of every known-future value that a forecast of ``horizon`` steps lacks."""
-    names = panel.covariates("future")
-    lacking: list[tuple[str, pd.Timestamp, str]] = []
+def missing_future(
+    grid: Grid, last: Mapping[str, pd.Timestamp], future: pd.DataFrame | None, names: Sequence[str], horizon: int
+) -> list[tuple[str, pd.Timestamp, str]]:
+    """(series, stamp, covariate) of every known-future value that a forecast of ``horizon`` steps lacks.
+
+    Args:
+        last: last stamp of every series.
+        future: rows behind the series, or ``None``.
+        names: known-future covariates.
+    """
     if not names:
-        return lacking
-    have = set() if panel.future is None else {
-        (str(row[0]), pd.Timestamp(row[1]), name)
+        return []
+    have = set()
+    if future is not None:
+        for name in names:
+            rows = future.loc[future[name].notna(), ["unique_id", "ds"]]
+            have |= {(str(series), stamp, name) for series, stamp in zip(rows["unique_id"], rows["ds"], strict=True)}
+    return [
+        (series, stamp, name)
+        for series, end in last.items()
+        for stamp in grid.after(end, horizon)
         for name in names
-        for row in panel.future.loc[panel.future[name].notna(), ["unique_id", "ds"]].itertuples(index=False)
-    }  # fmt: skip
-    for i, series in enumerate(panel.ids):
-        for stamp in panel.grid.after(pd.Timestamp(panel.ds[panel.offsets[i + 1] - 1]), horizon):
-            lacking += [(series, stamp, name) for name in names if (series, stamp, name) not in have]
-    return lacking
+        if (series, stamp, name) not in have
+    ]
 
 
 def _fit_series(train: Panel, values: Array, kind: Kind, where: Index, total: int) -> Scaler:
@@ -494,7 +504,8 @@ def _fit_series(train: Panel, values: Array, kind: Kind, where: Index, total: in
 
 def _static(panel: Panel, names: tuple[str, ...]) -> Array:
     first = panel.frame.iloc[panel.offsets[:-1]][list(names)]
-    return np.nan_to_num(first.to_numpy(np.float64))
+    values: Array = np.nan_to_num(first.to_numpy(np.float64))
+    return values
 
 
 def _real_rows(prepared: Prepared) -> Index:

@@ -57,13 +57,13 @@ def show(
     from pipelines import cache, catalog
 
     held = [entry for entry in cache.entries() if entry.ticker.casefold() == name.casefold()]
-    document = {"cache": [entry.to_json() for entry in held]} if held else {"card": catalog.card(name).to_json()}
+    found = [entry.to_json() for entry in held] if held else [catalog.card(name).to_json()]
     if json:
-        screen.emit({"schema": 1, **document})
+        screen.emit({"schema": 1, "cache": found} if held else {"schema": 1, "card": found[0]})
         return
     console = screen.out()
-    for facts in document.get("cache") or [document["card"]]:
-        for key, value in dict(facts).items():
+    for facts in found:
+        for key, value in facts.items():
             if value not in (None, "", [], ()):
                 text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
                 console.print(f"[dim]{key:12s}[/] {escape(text)}")

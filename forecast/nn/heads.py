@@ -30,7 +30,8 @@ class Head(nn.Module):
 
     def project(self, features: Tensor) -> Tensor:
         """``[B, K, D] -> [B, K, H, P]``"""
-        return self.linear(features).unflatten(-1, (self.horizon, self.parameters_per_step))
+        params: Tensor = self.linear(features).unflatten(-1, (self.horizon, self.parameters_per_step))
+        return params
 
     @abstractmethod
     def loss(self, params: Tensor, y: Tensor, mask: Tensor) -> Tensor:
