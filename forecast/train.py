@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_wh
 from pipelines.errors import DataError, TrainingError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline, Prepared
+import itertools
 
 Array = NDArray[np.float64]
 WARM = 256  # rows read before the stop span to bring the state up to date
@@ -68,6 +69,7 @@ def fit(
     config: Config | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
+    initial: Mapping[str, Tensor] | None = None,
     **settings: Any,
 ) -> Model:
     """Train on the first span of ``panel``, stop by the second, never look at the third, read all of it.
@@ -76,6 +78,7 @@ def fit(
         panel: series in natural units.
         config: configuration; ``settings`` such as ``horizon=10`` or ``model__hidden=32`` override it.
         progress: called a few times a second with a :class:`Progress`.
+        initial: weights by name to start from instead of fresh ones (a warm refit); the rest is fitted anew.
 
     Returns:
         A model that stands behind the last row of ``panel``: ``predict()`` forecasts what comes next.
@@ -98,6 +101,8 @@ def fit(
         pipeline = Pipeline(pipeline_spec(config)).fit(panel, until=spans.train_end)
         prepared = pipeline.transform(panel.up_to(spans.stop_end))
         network = build_network(config, pipeline)
+        if initial is not None:
+            _start_from(network, initial)
         history = _train(network, prepared, config, spans, progress)
         calibration = _calibrate(network, pipeline, prepared, config, spans)
         history.seconds = time.perf_counter() - began
@@ -108,6 +113,18 @@ def fit(
             "training": vars(history),
         }
         return Model(config, pipeline, network, calibration, facts).read(panel)
+
+
+@torch.no_grad()
+def _start_from(network: Network, initial: Mapping[str, Tensor]) -> None:
+    own = dict(network.named_parameters())
+    if {name: weight.shape for name, weight in own.items()} != {name: part.shape for name, part in initial.items()}:
+        raise UsageError(
+            "the weights to start from belong to a net of another shape.",
+            hint="Use the same configuration and covariates, or refit from scratch.",
+        )
+    for name, weight in own.items():
+        weight.copy_(initial[name])
 
 
 def _check_values(panel: Panel) -> None:
@@ -248,7 +265,7 @@ def _stop_plan(prepared: Prepared, rank: Spans, config: Config) -> list[Chunk]:
     warm: list[int] = []
     for i, offset in enumerate(prepared.offsets):
         edges = np.unique(np.linspace(max(0, rank.train[i] - 1), rank.stop[i], parts + 1).astype(int))
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in itertools.pairwise(edges):
             begin = max(0, int(low) - WARM)
             pieces.append(Piece(i, int(offset) + begin, int(offset) + int(high)))
             warm.append(int(low) - begin)

@@ -22,6 +22,7 @@ from pipelines.batches import (
 )
 from pipelines.errors import TooShortError, UsageError
 from pipelines.pipeline import Pipeline, PipelineSpec, Prepared
+import itertools
 
 lengths = st.lists(st.integers(1, 90), min_size=1, max_size=6)
 
@@ -52,7 +53,7 @@ def test_a_lane_continues_or_resets(counts: list[int], lanes: int, k1: int, extr
     borders = {piece.start for piece in spans}
     chunks = plan_streams(spans, lanes, k1, k1 + extra, min(first, k1))
     assert all(len(chunk.start) == lanes for chunk in chunks)
-    for before, after in zip(chunks[:-1], chunks[1:], strict=True):
+    for before, after in itertools.pairwise(chunks):
         assert after.stride == k1 and after.size == k1 + extra
         for b in range(lanes):
             if after.valid[b] and not after.reset[b]:
