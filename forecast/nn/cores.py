@@ -78,12 +78,16 @@ class RecurrentCore(Core):
     """rnn, rnn-relu, lstm or gru: stacked, with dropout between layers, one or two directions.
 
     The state is ``h [B, layers * directions, hidden]``, for an LSTM ``(h, c)``. ``rnn`` holds the
-    weights under torch's names and layout.
+    weights under torch's names and layout. ``variational`` (a rate, 0 is off) is dropout by masks that
+    stay the same over the steps of a chunk (Gal & Ghahramani 2016): on what goes from layer to layer
+    one mask per lane, on the state that goes from step to step one mask for all lanes, applied to the
+    columns of the recurrent matrices so that the fused kernels serve (as in Merity et al. 2017).
     """
 
-    def __init__(self, rnn: nn.RNN | nn.LSTM | nn.GRU, *, init: str = "orthogonal") -> None:
+    def __init__(self, rnn: nn.RNN | nn.LSTM | nn.GRU, *, init: str = "orthogonal", variational: float = 0.0) -> None:
         super().__init__()
         self.rnn = rnn
+        self.variational = variational
         self.out_features = rnn.hidden_size * (2 if rnn.bidirectional else 1)
         self.streams = not rnn.bidirectional
         self._tensors = 2 if rnn.mode == "LSTM" else 1
@@ -96,7 +100,7 @@ class RecurrentCore(Core):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> State:
-        weight = self.rnn.weight_ih_l0
+        weight = next(self.rnn.parameters())
         rows = self.rnn.num_layers * (2 if self.rnn.bidirectional else 1)
         shape = (batch, rows, self.rnn.hidden_size)
         return tuple(
@@ -106,12 +110,44 @@ class RecurrentCore(Core):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         layers_first = tuple(tensor.transpose(0, 1).contiguous() for tensor in state)
-        if isinstance(self.rnn, nn.LSTM):
+        after: tuple[Tensor, ...]
+        if self.training and self.variational:
+            features, after = self._variational(x, layers_first)
+        elif isinstance(self.rnn, nn.LSTM):
             features, after = self.rnn(x, layers_first)
         else:
             features, last = self.rnn(x, layers_first[0])
             after = (last,)
         return features, tuple(tensor.transpose(0, 1) for tensor in after)
+
+    def _variational(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        rnn, rate, sides = self.rnn, self.variational, 2 if self.rnn.bidirectional else 1
+        run: Any = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[
+            rnn.mode
+        ]
+        weights = rnn.all_weights
+        parts: list[State] = []
+        for layer in range(rnn.num_layers):
+            if layer:
+                x = x * nn.functional.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), rate)
+            rows = slice(layer * sides, (layer + 1) * sides)
+            masked = [
+                [w_ih, w_hh * nn.functional.dropout(w_hh.new_ones(rnn.hidden_size), rate), b_ih, b_hh]
+                for w_ih, w_hh, b_ih, b_hh in weights[rows]
+            ]
+            before = tuple(tensor[rows].contiguous() for tensor in state)
+            if isinstance(rnn, GRU) and rnn.usable(x):
+                x, last = rnn.layer(x, before[0], masked)
+                parts.append((last,))
+                continue
+            flat = [tensor for side in masked for tensor in side]
+            start = before if rnn.mode == "LSTM" else before[0]
+            x, *after = run(x, start, flat, True, 1, 0.0, True, rnn.bidirectional, True)
+            parts.append(tuple(after))
+        return x, tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+
+
+_INITS = ("orthogonal", "identity")
 
 
 def _recurrent(kind: str) -> Callable[..., Core]:
@@ -125,11 +161,15 @@ def _recurrent(kind: str) -> Callable[..., Core]:
         variational: bool = False,
         init: str = "orthogonal",
     ) -> Core:
+        if init not in _INITS:
+            raise UsageError(
+                f"Unknown init {init!r}.{did_you_mean(init, _INITS)}", hint=f"Expected one of {', '.join(_INITS)}."
+            )
         shape: dict[str, Any] = {
             "input_size": in_features,
             "hidden_size": hidden,
             "num_layers": layers,
-            "dropout": dropout if layers > 1 else 0.0,
+            "dropout": dropout if layers > 1 and not variational else 0.0,
             "bidirectional": bidirectional,
             "batch_first": True,
         }
@@ -140,13 +180,13 @@ def _recurrent(kind: str) -> Callable[..., Core]:
             rnn = GRU(**shape)
         else:
             rnn = nn.RNN(**shape, nonlinearity="relu" if kind == "rnn-relu" else "tanh")
-        return RecurrentCore(rnn, init=init)
+        return RecurrentCore(rnn, init=init, variational=dropout if variational else 0.0)
 
     return build
 
 
 CORES: dict[str, Callable[..., Core]] = {name: _recurrent(name) for name in ("rnn", "rnn-relu", "lstm", "gru")}
-"""Name to builder; a builder takes keyword arguments only, ``in_features`` and ``hidden`` among them."""
+"""Name to builder. A builder takes the arguments of ``build_core`` after the name, and its own options, by keyword."""
 
 
 def build_core(
@@ -161,25 +201,33 @@ def build_core(
 ) -> Core:
     """Build the core called ``name`` with fresh weights (seed with ``torch.manual_seed``).
 
-    ``options`` go to the core's own builder. Raises UsageError on an unknown name or option.
+    ``dropout`` acts between layers (before the head it is the network's); ``variational`` keeps its masks
+    over time and drops the recurrent connections too. ``options`` go to the core's own builder: recurrent
+    cores take ``init="identity"`` (IRNN) beside the default ``"orthogonal"``. Raises UsageError on an
+    unknown name or option and on sizes that make no network.
     """
     if name not in CORES:
-        known = sorted(CORES)
-        raise UsageError(
-            f"Unknown core {name!r}.{did_you_mean(name, known)}",
-            hint=f"Known cores: {', '.join(known)}.",
-        )
+        names = sorted(CORES)
+        raise UsageError(f"Unknown core {name!r}.{did_you_mean(name, names)}", hint=f"Known cores: {', '.join(names)}.")
+    for what, value in (("in_features", in_features), ("hidden", hidden), ("layers", layers)):
+        if value < 1:
+            raise UsageError(f"{what} is {value}, expected at least 1.")
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout is {dropout}, expected at least 0 and below 1.")
     builder = CORES[name]
-    known = list(inspect.signature(builder).parameters)
+    common = {
+        "in_features": in_features,
+        "hidden": hidden,
+        "layers": layers,
+        "dropout": dropout,
+        "bidirectional": bidirectional,
+        "variational": variational,
+    }
+    own = [option for option in inspect.signature(builder).parameters if option not in common]
     for option in options:
-        if option not in known:
-            raise UsageError(f"Core {name!r} has no option {option!r}.{did_you_mean(option, known)}")
-    return builder(
-        in_features=in_features,
-        hidden=hidden,
-        layers=layers,
-        dropout=dropout,
-        bidirectional=bidirectional,
-        variational=variational,
-        **options,
-    )
+        if option not in own:
+            raise UsageError(
+                f"Core {name!r} has no option {option!r}.{did_you_mean(option, own)}",
+                hint=f"Its options: {', '.join(own)}." if own else None,
+            )
+    return builder(**common, **options)

@@ -10,7 +10,9 @@ an LSTM. ``GRU`` is ``nn.GRU`` with another forward pass on the CPU, written by 
   once, so a step back is three calls; each weight gradient is one product at the end;
 - the recurrence runs in ``u = (h + 1) / 2``, where the candidate's tanh turns into a sigmoid (torch's
   tanh costs three times its sigmoid on a CPU): rounding moves by about 1e-7;
-- the views of the single steps (a quarter of the time when made anew) are kept between calls.
+- the views of the single steps (a quarter of the time when made anew) are kept between calls;
+- products too small to share run on one thread, whatever the number of threads: passing them round costs
+  more than it saves, and very much more when another process holds a core.
 
 On other devices, under autocast and ``torch.compile``, for packed sequences and types other than float32
 and float64 it is torch's own GRU (cuDNN on a GPU). Second derivatives, ``torch.func`` transforms and
@@ -19,17 +21,41 @@ forward-mode derivatives need ``fast=False``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
+
+from pipelines.errors import UsageError
 
 _BLOCK = 256  # steps per call of the kernel: longer sequences are chained, so scratch memory stays flat
 _KEEP_BYTES = 1 << 24  # larger workspaces are not kept: there the views are a small part of the time
 _KEEP_SHAPES = 4
+_ALONE = 1 << 17  # batch * hidden * hidden up to which the products inside the loop stay on one thread
+
+
+@lru_cache(maxsize=1)
+def _openmp() -> bool:
+    """Whether the number of threads may change at any time, which torch allows under OpenMP alone."""
+    return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
+
+
+@contextmanager
+def _threads(batch: int, hidden: int) -> Iterator[None]:
+    """One thread for small products, and the caller's number again afterwards."""
+    threads = torch.get_num_threads()
+    if threads == 1 or batch * hidden * hidden > _ALONE or not _openmp():
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Workspace:
@@ -77,11 +103,14 @@ def _workspace(steps: int, batch: int, hidden: int, dtype: torch.dtype) -> Itera
 
 
 class _Layer(torch.autograd.Function):
-    """One direction of one layer: ``x [K, B, D]``, ``h0 [B, H]`` to ``(out [K, B, H], last [B, H])``."""
+    """One direction of one layer: ``x [K, B, D]``, ``h0 [B, H]`` to ``(out [K, B, H], last [B, H])``.
+
+    ``keep`` says whether a gradient may be asked for later.
+    """
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+        ctx: FunctionCtx, keep: bool, x: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
     ) -> tuple[Tensor, Tensor]:
         steps, batch, width = x.shape
         hidden = w_hh.shape[1]
@@ -98,22 +127,25 @@ class _Layer(torch.autograd.Function):
                 torch.addmm(bias, x.reshape(steps * batch, width), w_in, out=flat[:, hidden:])
                 flat[:, :hidden] = 2 * constant[two:]
                 torch.add(h0, 1, out=ws.u_steps[0]).mul_(0.5)
-                _run(ws, steps, w_rec)
-            if any(ctx.needs_input_grad):  # type: ignore[attr-defined]
-                gates_kept = gates.clone()
+                with _threads(batch, hidden):
+                    _run(ws, steps, w_rec)
             states = torch.mul(ws.u[: steps + 1], 2).sub_(1)
-        states[0] = h0
-        if any(ctx.needs_input_grad):  # type: ignore[attr-defined]
-            ctx.save_for_backward(x, w_ih, w_hh, gates_kept, states)
+            states[0] = h0
+            if keep:
+                ctx.save_for_backward(x, w_ih, w_hh, gates.clone(), states)
         return states[1:], states[steps].clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad_out: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise UsageError(
+                "The fast GRU has first derivatives only, and a graph of the gradient was asked for (create_graph).",
+                hint="Build it with fast=False, or set `fast` to False on the module.",
+            )
         x, w_ih, w_hh, gates, states = ctx.saved_tensors
         steps, batch, width = x.shape
         hidden = w_hh.shape[1]
-        w_r, w_z, w_n = w_hh.split(hidden)
+        w_r, w_z, w_n = w_hh.chunk(3)
         w_rec = torch.cat((4 * w_n, 2 * w_r, w_z))
         with _workspace(steps, batch, hidden, x.dtype) as ws:
             with torch.inference_mode():
@@ -121,24 +153,26 @@ class _Layer(torch.autograd.Function):
                 ws.d[:steps].copy_(grad_out)
                 ws.d_steps[steps - 1].add_(grad_last)
                 ws.z[:steps].copy_(gates[:, :, 2 * hidden : 3 * hidden])
-                _run_back(ws, steps, w_rec)
+                with _threads(batch, hidden):
+                    _run_back(ws, steps, w_rec)
             flat = ws.gates[:steps].view(steps * batch, 4 * hidden)
             hidden_part, input_part = flat[:, : 3 * hidden], flat[:, hidden:]
             total = flat.sum(0)
             g_hh = hidden_part.t().mm(states[:-1].view(steps * batch, hidden))
             g_ih = input_part.t().mm(x.reshape(steps * batch, width))
             grad_x = grad_h0 = None
-            if ctx.needs_input_grad[0]:
-                i_r, i_z, i_n = w_ih.split(hidden)
-                grad_x = input_part.mm(torch.cat((2 * i_r, i_z, 4 * i_n))).view(steps, batch, width)
             if ctx.needs_input_grad[1]:
+                i_r, i_z, i_n = w_ih.chunk(3)
+                grad_x = input_part.mm(torch.cat((2 * i_r, i_z, 4 * i_n))).view(steps, batch, width)
+            if ctx.needs_input_grad[2]:
                 grad_h0 = torch.addcmul(hidden_part[:batch].mm(w_rec), ws.d_steps[0], ws.zc_steps[0])
-        t_hn, t_r, t_z, t_n = total.split(hidden)
-        h_n, h_r, h_z = g_hh.split(hidden)
+        t_hn, t_r, t_z, t_n = total.chunk(4)
+        h_n, h_r, h_z = g_hh.chunk(3)
         g_ih[:hidden] *= 2
         g_ih[2 * hidden :] *= 4
         t_r = 2 * t_r
         return (
+            None,
             grad_x,
             grad_h0,
             g_ih,
@@ -178,9 +212,9 @@ def _coefficients(ws: _Workspace, gates: Tensor, states: Tensor) -> None:
     """
     steps, _, width = gates.shape
     hidden = width // 4
-    hn, r, z, s = gates.split(hidden, 2)
+    hn, r, z, s = gates.chunk(4, 2)
     out = ws.gates[:steps]
-    out_hn, out_r, out_z, out_n = out.split(hidden, 2)
+    out_hn, out_r, out_z, out_n = out.chunk(4, 2)
     tail = gates[:, :, hidden:]
     torch.addcmul(tail, tail, tail, value=-1, out=out[:, :, hidden:])
     out_n.addcmul_(out_n, z, value=-1)
@@ -209,8 +243,8 @@ def gru_layer(
     if reverse:
         x = x.flip(0)
     parts = []
-    for block in x.split(_BLOCK):
-        out, h0 = _Layer.apply(block, h0, w_ih, w_hh, b_ih, b_hh)  # type: ignore[no-untyped-call]
+    for block in torch.split(x, _BLOCK):
+        out, h0 = _Layer.apply(torch.is_grad_enabled(), block, h0, w_ih, w_hh, b_ih, b_hh)  # type: ignore[no-untyped-call]
         parts.append(out)
     whole = parts[0] if len(parts) == 1 else torch.cat(parts)
     return (whole.flip(0) if reverse else whole), h0
@@ -243,22 +277,26 @@ class GRU(nn.GRU):
         if not self.usable(x):
             return super().forward(x, hx)
         sides = 2 if self.bidirectional else 1
-        batch = x.shape[0] if self.batch_first else x.shape[1]
         if hx is None:
+            batch = x.shape[0] if self.batch_first else x.shape[1]
             hx = x.new_zeros(self.num_layers * sides, batch, self.hidden_size)
         self.check_forward_args(x, hx, None)
-        weights = self._flat_weights
-        out = x.transpose(0, 1) if self.batch_first else x
         last = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
-                out = nn.functional.dropout(out, self.dropout, self.training)
-            ends = []
-            for side in range(sides):
-                index = layer * sides + side
-                w_ih, w_hh, b_ih, b_hh = weights[4 * index : 4 * index + 4]
-                end, state = gru_layer(out, hx[index], w_ih, w_hh, b_ih, b_hh, reverse=side == 1)
-                ends.append(end)
-                last.append(state)
-            out = ends[0] if sides == 1 else torch.cat(ends, 2)
-        return (out.transpose(0, 1) if self.batch_first else out), torch.stack(last)
+                x = nn.functional.dropout(x, self.dropout, self.training)
+            rows = slice(layer * sides, (layer + 1) * sides)
+            x, state = self.layer(x, hx[rows], self.all_weights[rows])
+            last.append(state)
+        return x, torch.cat(last)
+
+    def layer(self, x: Tensor, h0: Tensor, weights: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+        """One layer with the given weights, one list ``[w_ih, w_hh, b_ih, b_hh]`` per direction.
+
+        ``x`` in the module's layout and ``h0 [directions, B, H]`` to features in the same layout and last states.
+        """
+        steps_first = x.transpose(0, 1) if self.batch_first else x
+        sides = [gru_layer(steps_first, h0[i], *weights[i], reverse=i == 1) for i in range(len(weights))]
+        out = sides[0][0] if len(sides) == 1 else torch.cat([side for side, _ in sides], 2)
+        last = torch.stack([state for _, state in sides])
+        return (out.transpose(0, 1) if self.batch_first else out), last
