@@ -113,7 +113,8 @@ def check_file(
     findings += check_rows(rows, panel, _other_numbers(frame, rows), need=lookback + horizon)
     if other is not None:
         findings += _overlap(panel, other, given, form)
-    return _report(name, _facts(rows, panel, findings), findings, panel.notes)
+    notes = tuple(note for note in panel.notes if not note.startswith("Look at"))  # these are findings already
+    return _report(name, _facts(rows, panel, findings), findings, notes)
 
 
 def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> list[Finding]:
@@ -148,7 +149,11 @@ def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> 
 def _read_on(table: Table, options: Options, findings: list[Finding]) -> tuple[Rows, Panel] | None:
     """Rows and panel; each refusal becomes a finding, and reading goes on with the policy that gets past it."""
     ways: list[dict[str, Any]] = [{"duplicates": "first"}, {"impossible": "keep"}, {"irregular": "snap"}]
-    numbers = tuple(str(name) for name in table.frame.columns if columns.numeric_like(table.frame[name]))
+    numbers = tuple(
+        str(name)
+        for name in table.frame.columns
+        if columns.numeric_like(table.frame[name]) and columns.key(str(name)) not in columns.TIME_NAMES
+    )
     if not options.target:
         ways.append({"target": numbers})
     failure = _attempt(table, options)
@@ -254,7 +259,7 @@ def _gaps(rows: Rows, panel: Panel) -> list[Finding]:
                 "They are masked; --gaps interpolate:N fills short ones, --gaps error refuses them.",
             )
         )  # fmt: skip
-        if rows.prices and lengths[worst] > LONG_HOLE and panel.grid.step_seconds >= 86_400:
+        if lengths[worst] > LONG_HOLE and (rows.prices or panel.grid.calendar) and panel.grid.step_seconds >= 86_400:
             after = y[begin + holes[1::2][worst]]
             found.append(
                 Finding(
@@ -289,7 +294,7 @@ def _outliers(column: Floats, name: str, rows: Rows, one: NDArray[np.int64]) -> 
     cells = ", ".join(f"{column[at]:g}" for at in far[:3])
     return [
         Finding(
-            "outliers", "warning" if len(far) <= max(3, len(good) // 200) else "info",
+            "outliers", "warning" if len(far) <= max(10, len(good) // 200) else "info",
             f"{plural(len(far), 'value')} far from its neighbours: {cells} ({rows.where.lines_of(positions)}); the middle "
             f"nine tenths lie within {np.percentile(x, 5):g} and {np.percentile(x, 95):g}.",
             rows.where.line(int(positions[0])), name, len(far), "Compare with the source; empty the cells that are wrong.",

@@ -190,6 +190,11 @@ def _roles(
                 )
             roles[name] = role
     targets = columns.target_columns(frame, options.target, [*taken, *roles], where, notes)
+    keys = [name for name in targets if name in taken]
+    if keys:
+        raise UsageError(
+            f"column {keys[0]!r} is the time or the id, so it is no target.", hint="Choose another --target."
+        )
     both = [name for name in targets if name in roles]
     if both:
         raise UsageError(

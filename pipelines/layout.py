@@ -121,7 +121,7 @@ def _snapped(rows: Rows, grid: Grid) -> Rows:
     rows = merged(rows, "mean")
     shared = before - len(rows.ds)
     rows.notes.append(
-        f"{plural(count, 'stamp')} moved to the next stamp of the grid {grid} (by up to {shift}, never earlier)"
+        f"{plural(count, 'stamp')} moved to the next stamp of the grid {grid} (by up to {regular.span(shift)}, never earlier)"
         f"{f'; {shared:,} that met another were averaged with it' if shared else ''}."
     )
     return rows

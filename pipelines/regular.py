@@ -71,7 +71,10 @@ def usual_step(steps: NDArray[np.timedelta64]) -> np.timedelta64:
 
 def alias(step: np.timedelta64) -> str:
     """Pandas' name of a fixed step."""
-    return str(pd.tseries.frequencies.to_offset(pd.Timedelta(step)).freqstr)
+    length = pd.Timedelta(step)
+    if length == length.floor("D"):
+        return f"{length.days}D" if length.days > 1 else "D"
+    return str(pd.tseries.frequencies.to_offset(length).freqstr)
 
 
 def _of_clock(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64], tz: str | None) -> Grid | None:
@@ -108,29 +111,33 @@ def _exchange(unique: NDArray[np.datetime64], prices: bool, notes: list[str]) ->
     if not len(absent):
         notes.append("Frequency: weekdays (B); no holiday in the span tells an exchange, --calendar XNYS names one.")
         return Grid("B")
+    fits: list[tuple[str, int, str]] = []
     why = ""
     for name in EXCHANGES if prices else EXCHANGES[:1]:
         sessions = Grid("D", name).between(first, last).to_numpy()
-        if not len(sessions):
-            continue
         extra = unique[~np.isin(unique, sessions)]
         if len(extra):
             why = why or f"; {plural(len(extra), 'date')} ({shown(extra[0])} first) are no {name} sessions"
             continue
-        missing = ~np.isin(sessions, unique)
-        loose, holes = _loose(missing)
+        loose, holes = _loose(~np.isin(sessions, unique))
         explained = int((~np.isin(absent, sessions)).sum())
         if loose > max(1, len(unique) // 300) or explained <= loose:
             why = why or f"; {plural(loose, f'{name} session')} would be missing"
             continue
         told = f"{plural(loose, 'session')} missing" if loose else "every session is there"
-        told += f", besides {plural(holes, 'long hole')}" if holes else ""
-        notes.append(f"Calendar: {name}, recognised by {plural(explained, 'weekday')} without trade ({told}).")
-        return Grid("D", name)
-    notes.append(
-        f"Frequency: weekdays (B), {plural(len(absent), 'weekday')} absent{why}; --calendar names an exchange."
-    )
-    return Grid("B")
+        told += f", besides {plural(holes, 'long hole')}: a renamed or suspended ticker" if holes else ""
+        fits.append((name, explained, told))
+        if name == EXCHANGES[0]:
+            break
+    if not fits:
+        notes.append(
+            f"Frequency: weekdays (B), {plural(len(absent), 'weekday')} absent{why}; --calendar names an exchange."
+        )
+        return Grid("B")
+    name, explained, told = fits[0]
+    also = f"; {', '.join(other for other, _, _ in fits[1:])} would fit too: --calendar chooses" if fits[1:] else ""
+    notes.append(f"Calendar: {name}, recognised by {plural(explained, 'weekday')} without trade ({told}{also}).")
+    return Grid("D", name)
 
 
 def _loose(missing: NDArray[np.bool_]) -> tuple[int, int]:
@@ -152,15 +159,16 @@ def irregular_error(
     longest = pd.Timedelta(steps[same].max())
     return where.error(
         TimeError,
-        f"irregular steps: {len(odd):,} of {int(same.sum()):,} differ from the usual {_span(pd.Timedelta(step))}; the first "
-        f"runs from {shown(stamps[at - 1])} to {shown(stamps[at])}, the longest is {_span(longest)}.",
+        f"irregular steps: {len(odd):,} of {int(same.sum()):,} differ from the usual {span(pd.Timedelta(step))}; the first "
+        f"runs from {shown(stamps[at - 1])} to {shown(stamps[at])}, the longest is {span(longest)}.",
         position=int(positions[at]),
         column=name,
         hint=f"Put them on a grid with --irregular snap --freq {alias(step)} (a coarser --freq averages).",
     )
 
 
-def _span(length: pd.Timedelta) -> str:
+def span(length: pd.Timedelta) -> str:
+    """A length of time for people: ``2 d 3 h``."""
     days, rest = divmod(int(length.total_seconds()), 86_400)
     hours, rest = divmod(rest, 3600)
     minutes, seconds = divmod(rest, 60)

@@ -179,14 +179,11 @@ def long_layout(table: Table, options: Options) -> Table:
     """One series per row (as in the M4 files) turned into long rows, when the time is counted from a date."""
     frame = columns.tidy_names(table.frame.reset_index(drop=True), table.where, [])
     first = str(frame.columns[0])
-    wide = (
-        frame.shape[1] > 20
-        and not options.target
-        and bool(frame[first].is_unique)
-        and not columns.numeric_like(frame[first])
-    )
+    if frame.shape[1] <= 20 or options.target or not frame[first].is_unique or columns.numeric_like(frame[first]):
+        return table
     rest = [str(name) for name in frame.columns[1:]]
-    if not wide or not all(columns.numeric_like(frame[name]) or bool((frame[name] == "").all()) for name in rest):
+    long = frame.melt(id_vars=[first], value_vars=rest, var_name="step", value_name="value")
+    if not columns.numeric_like(long["value"].iloc[:: max(1, len(long) // 5000)]):
         return table
     if columns.start_date(options.time, frame) is None:
         if options.time is not None or looks_like_dates(frame[first]):
@@ -195,7 +192,6 @@ def long_layout(table: Table, options: Options) -> Table:
             f"{table.where.name()}: one series per row ({plural(len(frame), 'row')}, {plural(len(rest), 'column')}) and no dates.",
             hint="Say where its rows begin: --time 2015-01-01 --freq h (rows become series).",
         )
-    long = frame.melt(id_vars=[first], value_vars=rest, var_name="step", value_name="value")
     order = np.argsort(np.tile(np.arange(len(frame)), len(rest)), kind="stable")
     lines = table.where.line_numbers()
     where = Where(table.where.names, np.tile(lines, len(rest))[order]) if len(lines) else table.where
