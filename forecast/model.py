@@ -234,7 +234,7 @@ class Model:
         weights = {name: weight.contiguous().clone() for name, weight in self.network.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
         save_file(_tensors(standing), folder / "state.safetensors")
-        _write_panel(self._whole(), folder)
+        write_panel(self._whole(), folder)
 
     def manifest(self) -> dict[str, Any]:
         """What ``manifest.json`` says beside the sums: versions, seed, threads, data."""
@@ -268,7 +268,7 @@ class Model:
             network = build_network(config, pipeline)
             network.load_state_dict(weights)
             model = cls(config, pipeline, network, document["calibration"], document["facts"])
-            model._stand(_read_panel(folder), _standing(load_file(folder / "state.safetensors")))
+            model._stand(read_panel(folder), _standing(load_file(folder / "state.safetensors")))
         except (KeyError, TypeError, RuntimeError, OSError, SafetensorError, UsageError, DataError) as error:
             raise ArtifactError(
                 f"{folder} does not hold what its manifest promises ({error}).",
@@ -307,14 +307,15 @@ class Model:
         middle = quantiles.index(0.5)
         point = self.pipeline.invert(values[..., middle], anchor, scale, series)
         bounds: dict[int, tuple[Array, Array]] = {}
+        inner_low = inner_high = values[..., middle]
         for level in self.levels:
             low, high = central(values, quantiles, level)
             push = self.calibration.get(level, np.zeros(self.horizon))
-            # a negative push narrows; the bounds still never cross the point
-            low, high = np.minimum(low - push, values[..., middle]), np.maximum(high + push, values[..., middle])
+            # corrections differ by level and may be negative: an interval still holds the point and the narrower ones
+            inner_low, inner_high = np.minimum(low - push, inner_low), np.maximum(high + push, inner_high)
             bounds[level] = (
-                self.pipeline.invert(low, anchor, scale, series),
-                self.pipeline.invert(high, anchor, scale, series),
+                self.pipeline.invert(inner_low, anchor, scale, series),
+                self.pipeline.invert(inner_high, anchor, scale, series),
             )
         return point, bounds
 
@@ -366,7 +367,7 @@ def _standing(tensors: dict[str, torch.Tensor]) -> Standing:
     return Standing(core=core, scans=scans, anchor=tensors["anchor"].numpy(), scale=tensors["scale"].numpy(), **parts)
 
 
-def _write_panel(panel: Panel, folder: Path) -> None:
+def write_panel(panel: Panel, folder: Path) -> None:
     panel.frame.astype({"unique_id": str}).to_parquet(folder / "data.parquet", index=False)
     if panel.future is not None:
         panel.future.astype({"unique_id": str}).to_parquet(folder / "future.parquet", index=False)
@@ -377,7 +378,7 @@ def _write_panel(panel: Panel, folder: Path) -> None:
     storage.dump_json(folder / "data.json", about)
 
 
-def _read_panel(folder: Path) -> Panel:
+def read_panel(folder: Path) -> Panel:
     about = storage.load_json(folder / "data.json")
     future = folder / "future.parquet"
     return Panel(

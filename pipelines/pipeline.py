@@ -215,7 +215,8 @@ class Pipeline:
         rms = np.sqrt(total / np.maximum(count, 1))
         pooled = float(np.sqrt(total.sum() / count.sum()))
         unit = np.where(count > 0, rms, pooled) if self.spec.horizon_unit else np.full(horizon, pooled)
-        return np.where(unit > 1e-9, unit, 1.0)
+        # nothing ever moved: a unit so small that whatever the net says, the forecast stays where the series is
+        return np.where(unit > 1e-9, unit, 1e-3)
 
     # -- use -----------------------------------------------------------------------------------
     @property

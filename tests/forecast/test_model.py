@@ -1,0 +1,339 @@
+"""A model forecasts from the past alone, goes on row by row, and comes back from disk bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import forecast
+from forecast.model import Model
+from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
+from pipelines.grid import Grid
+from pipelines.panel import Panel
+
+TINY = {"hidden": 8, "epochs": 2, "threads": 1, "horizon": 3}
+
+
+@pytest.fixture(scope="module")
+def walk(make_panel):
+    steps = np.random.default_rng(0).normal(0.0002, 0.01, 600)
+    return make_panel(100 * np.exp(np.cumsum(steps)), freq="B", meta={"kind": "price"})
+
+
+@pytest.fixture(scope="module")
+def hourly(make_panel):
+    rng = np.random.default_rng(1)
+    table = {}
+    for name, length in (("s1", 500), ("s2", 450), ("s3", 500)):
+        y = 10 + 3 * np.sin(2 * np.pi * np.arange(length) / 24) + rng.normal(0, 0.3, length)
+        y[rng.choice(np.arange(5, length - 5), 9, replace=False)] = np.nan
+        table[name] = y
+    return make_panel(table, freq="h")
+
+
+@pytest.fixture(scope="module")
+def models(walk, hourly):
+    """One fitted model of each kind the spine knows."""
+    return {
+        "price-lstm": (walk, forecast.fit(walk, **TINY)),
+        "sensor-gru": (hourly, forecast.fit(hourly, **TINY, core="gru", head="point", skip=30)),
+        "sensor-rnn": (hourly, forecast.fit(hourly, **TINY, core="rnn", layers=2)),
+        "window-lstm": (walk, forecast.fit(walk, **TINY, mode="window", lookback=20, bidirectional=True)),
+    }
+
+
+KINDS = ["price-lstm", "sensor-gru", "sensor-rnn", "window-lstm"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_forecast_frame(models, kind: str) -> None:
+    panel, model = models[kind]
+    frame = model.predict()
+    assert list(frame.columns[:3]) == ["unique_id", "ds", "cutoff"]
+    assert len(frame) == 3 * len(panel.ids)
+    for name, part in frame.groupby("unique_id"):
+        end = panel.frame.loc[panel.frame["unique_id"] == name, "ds"].max()
+        assert part["ds"].tolist() == panel.grid.after(end, 3).tolist()
+        assert set(part["cutoff"]) == {end}
+    point = frame[model.name]
+    assert np.isfinite(frame.drop(columns=["unique_id", "ds", "cutoff"]).to_numpy()).all()
+    for level in (50, 90):
+        assert (frame[f"{model.name}-lo-{level}"] <= point).all()
+        assert (point <= frame[f"{model.name}-hi-{level}"]).all()
+    assert (frame[f"{model.name}-lo-90"] <= frame[f"{model.name}-lo-50"]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_altering_the_future_changes_nothing(models, kind: str) -> None:
+    """Noise of 1e6, NaN and nothing at all behind the cutoff: forecasts at and before it are bitwise equal."""
+    panel, model = models[kind]
+    cutoff = panel.ds[panel.offsets[0] + 430]
+    rows = np.concatenate(
+        [
+            np.flatnonzero(panel.ds[a:b] <= cutoff)[-60:] + a
+            for a, b in zip(panel.offsets, panel.offsets[1:], strict=False)
+        ]
+    )
+    before = model.forecast_rows(panel, rows)
+    late = panel.frame["ds"] > cutoff
+    rng = np.random.default_rng(5)
+    for noise in (np.abs(rng.normal(size=int(late.sum()))) * 1e6, np.full(int(late.sum()), np.nan)):
+        frame = panel.frame.copy()
+        frame.loc[late, "y"] = noise
+        after = model.forecast_rows(replace(panel, frame=frame), rows)
+        assert np.array_equal(before.point, after.point)
+        assert all(np.array_equal(before.bounds[k], after.bounds[k]) for k in (50, 90))
+    short = panel.up_to(cutoff)
+    inside = [
+        np.flatnonzero(panel.ds[a:b] <= cutoff)[-60:] + c
+        for a, b, c in zip(panel.offsets, panel.offsets[1:], short.offsets, strict=False)
+    ]
+    assert np.array_equal(before.point, model.forecast_rows(short, np.concatenate(inside)).point)
+
+
+def test_a_leak_would_be_seen(models) -> None:
+    """The check above can fail: a model that reads one row ahead moves when that row does."""
+    panel, model = models["price-lstm"]
+    rows = np.arange(380, 430)
+    other = panel.frame.copy()
+    other.loc[430:, "y"] *= 3
+    leaky = model.forecast_rows(panel, rows + 1).point
+    moved = model.forecast_rows(replace(panel, frame=other), rows + 1).point
+    assert not np.array_equal(leaky, moved)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_update_equals_a_full_replay(models, kind: str) -> None:
+    """200 rows one at a time against reading everything from the start."""
+    panel, model = models[kind]
+    cutoff = np.unique(panel.ds)[-201]
+    model.read(panel.up_to(cutoff))
+    later = panel.frame[panel.frame["ds"] > cutoff]
+    for _, rows in later.groupby("ds", sort=True):
+        model.update(rows)
+    stepped = model.predict()
+    replayed = model.predict(panel)
+    names = [name for name in replayed.columns if name.startswith(model.name)]
+    np.testing.assert_allclose(stepped[names].to_numpy(), replayed[names].to_numpy(), rtol=1e-6)
+    assert stepped[["unique_id", "ds", "cutoff"]].equals(replayed[["unique_id", "ds", "cutoff"]])
+
+
+def test_update_in_one_go_and_for_some_series(models) -> None:
+    panel, model = models["sensor-gru"]
+    whole = model.predict(panel)
+    model.read(panel.up_to(np.unique(panel.ds)[-60]))
+    for name in panel.ids:
+        rows = panel.frame[(panel.frame["unique_id"] == name) & (panel.frame["ds"] > np.unique(panel.ds)[-60])]
+        if len(rows):
+            model.update(rows)
+    np.testing.assert_allclose(model.predict()["gru"], whole["gru"], rtol=1e-6)
+    assert model.panel is not None and model.panel.fingerprint() == panel.fingerprint()
+
+
+def test_update_does_not_touch_the_history(models) -> None:
+    """O(1): the rows read before are neither copied nor looked at until somebody asks for them."""
+    panel, model = models["price-lstm"]
+    model.read(panel.up_to(panel.ds[-3]))
+    held = model._panel
+    model.update(panel.frame.tail(2))
+    assert model._panel is held and len(model._pending) == 1
+    assert model.panel is not None and len(model.panel) == len(panel)
+
+
+def test_update_refuses_a_hole(models) -> None:
+    panel, model = models["price-lstm"]
+    model.read(panel.up_to(panel.ds[-5]))
+    with pytest.raises(TimeError, match="comes"):
+        model.update(panel.frame.tail(2))
+    with pytest.raises(UsageError, match="not read before"):
+        model.update(panel.frame.tail(4).assign(unique_id="other"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_save_and_load(models, tmp_path, kind: str) -> None:
+    panel, model = models[kind]
+    expected = model.predict(panel)
+    folder = model.save(tmp_path / "run")
+    again = Model.load(folder)
+    pd.testing.assert_frame_equal(again.predict(), expected, check_exact=True)
+    pd.testing.assert_frame_equal(again.predict(panel), expected, check_exact=True)
+    assert again.panel is not None and again.panel.fingerprint() == panel.fingerprint()
+    assert sorted(file.suffix for file in folder.iterdir()) == [".json"] * 4 + [
+        ".parquet",
+        ".safetensors",
+        ".safetensors",
+    ]
+    assert not list(tmp_path.glob(".*")), "something temporary was left behind"
+
+
+def test_predicting_in_a_new_process_needs_no_lightning(models, tmp_path) -> None:
+    panel, model = models["price-lstm"]
+    expected = model.predict(panel)
+    model.save(tmp_path / "run")
+    code = (
+        "import sys, forecast; f = forecast.load(sys.argv[1]).predict(); print(f.drop(columns=['ds', 'cutoff']).to_json(double_precision=15));"
+        "print([n for n in ('pytorch_lightning', 'statsmodels', 'arch', 'optuna') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, text=True, check=True
+    )
+    table, loaded = done.stdout.splitlines()
+    assert json.loads(table) == json.loads(expected.drop(columns=["ds", "cutoff"]).to_json(double_precision=15))
+    assert loaded == "[]"
+
+
+def test_save_refuses_what_is_there(models, tmp_path) -> None:
+    _, model = models["price-lstm"]
+    model.save(tmp_path / "run")
+    with pytest.raises(UsageError, match="exists"):
+        model.save(tmp_path / "run")
+    model.save(tmp_path / "run", overwrite=True)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UsageError, match="not a run folder"):
+        model.save(tmp_path / "mine", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "state.safetensors", "pipeline.json", "config.json", "data.parquet"]
+)
+def test_a_flipped_bit_is_refused(models, tmp_path, name: str) -> None:
+    _, model = models["price-lstm"]
+    file = model.save(tmp_path / "run") / name
+    blob = bytearray(file.read_bytes())
+    blob[len(blob) // 2] ^= 4
+    file.write_bytes(blob)
+    with pytest.raises(ArtifactError, match=r"SHA-256"):
+        Model.load(tmp_path / "run")
+
+
+def test_a_missing_file_and_a_foreign_schema_are_refused(models, tmp_path) -> None:
+    _, model = models["price-lstm"]
+    folder = model.save(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    with pytest.raises(ArtifactError, match="schema 99"):
+        Model.load(folder)
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "files": {"../../etc/passwd": "0"}}))
+    with pytest.raises(ArtifactError, match="outside"):
+        Model.load(folder)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "state.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"lacks state\.safetensors"):
+        Model.load(folder)
+    with pytest.raises(ArtifactError, match="not a run folder"):
+        Model.load(tmp_path / "nothing")
+
+
+def test_same_seed_same_weights_in_two_processes(tmp_path) -> None:
+    code = (
+        "import sys, numpy as np, pandas as pd, forecast, pipelines as pl\n"
+        "y = 50 + np.random.default_rng(3).normal(size=400).cumsum()\n"
+        "panel = pl.Panel(pd.DataFrame({'unique_id': 'a', 'ds': pd.date_range('2020', periods=400, freq='h'), 'y': y}), pl.Grid('h'))\n"
+        "model = forecast.fit(panel, horizon=2, hidden=8, epochs=3, threads=1, seed=int(sys.argv[1]))\n"
+        "import hashlib; print(hashlib.sha256(b''.join(w.numpy().tobytes() for w in model.network.state_dict().values())).hexdigest())"
+    )
+    sums = [
+        subprocess.run([sys.executable, "-c", code, seed], capture_output=True, text=True, check=True).stdout
+        for seed in ("7", "7", "8")
+    ]
+    assert sums[0] == sums[1] != sums[2]
+
+
+def test_fit_leaves_the_callers_generator_and_threads_alone(walk) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(1)
+    torch.manual_seed(11)
+    threads = torch.get_num_threads()
+    forecast.fit(walk, **{**TINY, "threads": 2})
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_covariates_of_every_role(make_panel) -> None:
+    rng = np.random.default_rng(2)
+    n = 300
+    parts, ahead = [], []
+    for i, name in enumerate(("a", "b")):
+        stamps = pd.date_range("2020-01-01", periods=n + 4, freq="h")
+        holiday = (rng.random(n + 4) < 0.2).astype(float)
+        frame = pd.DataFrame(
+            {
+                "unique_id": name,
+                "ds": stamps,
+                "y": 5 * holiday + rng.normal(size=n + 4),
+                "temp": rng.normal(size=n + 4),
+                "holiday": holiday,
+                "size": float(i),
+            }
+        )
+        parts.append(frame.iloc[:n])
+        ahead.append(frame.iloc[n:][["unique_id", "ds", "holiday"]])
+    roles = {"temp": "past", "holiday": "future", "size": "static"}
+    panel = Panel(pd.concat(parts), Grid("h"), roles, future=pd.concat(ahead))
+    model = forecast.fit(panel, **{**TINY, "epochs": 60}, skip=0)
+    frame = model.predict()
+    # the effect of a holiday three hours ahead is forecast three hours ahead
+    flipped = replace(panel, future=panel.future.assign(holiday=1 - panel.future["holiday"]))
+    other = model.predict(flipped)
+    change = (other["lstm"] - frame["lstm"]).to_numpy()
+    expected = (1 - 2 * panel.future.groupby("unique_id", sort=False).head(3)["holiday"]).to_numpy()
+    assert (np.sign(change) == expected).mean() > 0.8
+    with pytest.raises(DataError, match="known-future"):
+        model.predict(replace(panel, future=None))
+    # update walks on with the covariates given before
+    model.read(panel.up_to(panel.ds[n - 20]))
+    model.update(panel.frame[panel.frame["ds"] > panel.ds[n - 20]])
+    np.testing.assert_allclose(model.predict()["lstm"], frame["lstm"], rtol=1e-5, atol=1e-6)
+
+
+def test_bidirectional_streams_are_refused(walk) -> None:
+    with pytest.raises(UsageError, match="reads its window from both ends"):
+        forecast.fit(walk, **TINY, bidirectional=True)
+
+
+def test_unknown_series(models, make_panel) -> None:
+    _, model = models["price-lstm"]
+    with pytest.raises(UsageError, match="was not there"):
+        model.predict(make_panel({"other": np.arange(1.0, 100)}, freq="B"))
+
+
+def test_too_short(make_panel) -> None:
+    with pytest.raises(TooShortError, match="rows leave"):
+        forecast.fit(make_panel(np.arange(1.0, 20)), horizon=5)
+
+
+def test_window_longer_than_the_data(make_panel) -> None:
+    with pytest.raises(TooShortError, match="--lookback"):
+        forecast.fit(make_panel(np.arange(1.0, 80)), horizon=2, mode="window", lookback=70, epochs=1)
+
+
+def test_all_missing(make_panel) -> None:
+    with pytest.raises(DataError, match="missing"):
+        forecast.fit(make_panel(np.full(200, np.nan)))
+
+
+def test_constant_series(make_panel) -> None:
+    model = forecast.fit(make_panel(np.full(300, 7.0), freq="h"), **TINY)
+    np.testing.assert_allclose(model.predict()["lstm"], 7.0, rtol=1e-2)
+
+
+@pytest.mark.gpu
+def test_a_gpu_model_loads_on_a_cpu(walk, tmp_path) -> None:
+    model = forecast.fit(walk, **TINY, accelerator="gpu")
+    assert {w.device.type for w in model.network.parameters()} == {"cpu"}
+    again = Model.load(model.save(tmp_path / "run"))
+    pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
+
+
+def test_an_accelerator_that_is_not_there(walk) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(UsageError, match="accelerator"):
+        forecast.fit(walk, **TINY, accelerator="gpu")
