@@ -180,7 +180,7 @@ def score(
         ``infinite_<level>`` (share of intervals without bound),
         ``unscaled`` (series without a MASE because they are constant; MASE pools the others).
     """
-    models = _checked(frame, models, by, missing)
+    models = check(frame, models, by, missing)
     known = frame[frame["y"].notna()].reset_index(drop=True)
     keys, group = _groups(known, by)
     tables = []
@@ -206,7 +206,7 @@ def calibration(frame: pd.DataFrame, model: str, *, by: Sequence[By] = ()) -> pd
     Returns:
         Columns of ``by``, then ``quantile`` (level in (0, 1)), ``observed`` (share), ``n`` (rows it is a share of).
     """
-    _checked(frame, [model], by, "nan")
+    check(frame, [model], by)
     known = frame[frame["y"].notna()].reset_index(drop=True)
     keys, group = _groups(known, by)
     tables = []
@@ -219,7 +219,14 @@ def calibration(frame: pd.DataFrame, model: str, *, by: Sequence[By] = ()) -> pd
     return out[[*by, "quantile", "observed", "n"]].reset_index(drop=True)
 
 
-def _checked(frame: pd.DataFrame, models: Sequence[str] | None, by: Sequence[By], missing: str) -> list[str]:
+def check(
+    frame: pd.DataFrame, models: Sequence[str] | None = None, by: Sequence[str] = (), missing: str = "nan"
+) -> list[str]:
+    """The models to score: those named, all of the frame by default.
+
+    Raises:
+        UsageError: not a result frame, an unknown model, or an option that is none.
+    """
     lacking = [name for name in ("unique_id", "ds", "cutoff", "y") if name not in frame.columns]
     if lacking:
         raise UsageError(f"the result frame lacks column {lacking[0]!r}.", hint="It needs unique_id, ds, cutoff and y.")
