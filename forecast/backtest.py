@@ -1,0 +1,336 @@
+"""backtest(): walk-forward evaluation in which nothing that comes later can reach a forecast.
+
+Decisions, named. Everything that is fitted (scalers, features, weights, early stopping, interval widths) belongs
+to a fold and sees rows at or before its cutoff. All origins must have their whole horizon inside the data.
+Naive, drift, seasonal naive and the historical mean always run; the strongest of them, chosen on rows before
+the first test target, is what a verdict compares with. A sliding window limits the rows models are fitted on,
+not those they read. Without refits the forecasts of a stream model come from one sequential pass over the
+series, exact at every origin.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from forecast import baselines, evidence, folds_run, frames, metrics
+from forecast.config import Config
+from forecast.contenders import Contender, Net, distinct, resolve
+from forecast.cuts import Cut, Refit, plan, test_rows
+from forecast.folds_run import FoldResult, Job
+from forecast.results import Backtest, short_hash, stamp
+from pipelines.errors import UsageError, did_you_mean
+from pipelines.panel import Panel
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.int64]
+Intervals = Literal["model", "split", "rolling", "adaptive"]
+INTERVALS: tuple[str, ...] = ("model", "split", "rolling", "adaptive")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of one backtest, settled."""
+
+    panel: Panel
+    contenders: list[Contender]
+    names: list[str]
+    cuts: list[Cut]
+    horizon: int
+    stride: int
+    season: int
+    seeds: list[int]
+    refit: Refit
+    threads: int
+    intervals: str
+    level: int
+    calibration: int
+
+
+def backtest(
+    panel: Panel,
+    models: str | Config | Iterable[Any] = ("lstm",),
+    *,
+    horizon: int | None = None,
+    test: int | float = 0.2,
+    stride: int = 1,
+    gap: int = 0,
+    refit: str | int = "never",
+    window: Literal["expanding"] | int = "expanding",
+    seeds: int | Sequence[int] = 1,
+    intervals: Intervals = "model",
+    level: int = 90,
+    calibration: int = 250,
+    jobs: int = 1,
+    backend: str = "loky",
+    store: Path | str | None = None,
+    threads: int | None = None,
+    trade: bool = False,
+    config: Config | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    **settings: Any,
+) -> Backtest:
+    """Score models by walk-forward forecasts of the last ``test`` rows and say whether they beat the baselines.
+
+    Args:
+        panel: series in natural units.
+        models: names (``"lstm"``, ``"gru"``, ``"ETS"``, ``"Theta"``, ...), configurations, scikit-learn regressors,
+            or objects with ``fit(panel)`` and ``predict(panel, rows, horizon)``; see :mod:`forecast.contenders`.
+        horizon: steps ahead; the configuration's by default. Every step is scored.
+        test: rows in the test span, or a share of all (below 1).
+        stride: rows between origins.
+        gap: rows between a cutoff and the first origin after it (embargo).
+        refit: ``"never"``, a number of rows, ``"cold"``, ``"warm"``, ``"cold:20"``, ``"warm:20"``; see
+            :class:`forecast.cuts.Refit`.
+        window: ``"expanding"``, or how many rows before a cutoff models are fitted on.
+        seeds: how many seeds (counted from the configuration's) or which. The forecast of a net is the mean over
+            its seeds; the scores of each seed are in ``seeds`` of the result.
+        intervals: ``"model"`` (what models bring along) or conformal ones around the point forecasts of every
+            model: ``"split"``, ``"rolling"``, ``"adaptive"``; see :mod:`forecast.conformal`.
+        level: coverage of conformal intervals in per cent.
+        calibration: origins before the cutoff that conformal intervals start from.
+        jobs: workers for folds, seeds and models; 1 runs them here.
+        backend: joblib's name of where workers run: ``loky``, ``dask``, ``ray``.
+        store: folder for finished folds; the same backtest run again repeats none of them.
+        threads: torch threads of every fold; the configuration's or 1 by default.
+        trade: add a net-of-cost scorecard of trading on the forecasts one step ahead.
+        config: settings of nets given by name; ``settings`` such as ``model__hidden=32`` override it.
+        progress: called with (folds done, folds in all, model).
+
+    Raises:
+        UsageError: an argument is out of range or a model unknown.
+        TooShortError: the data cannot hold the test span, or leaves too little to train on.
+
+    Example:
+        >>> result = backtest(panel, ["lstm", "gru"], horizon=5)  # doctest: +SKIP
+        >>> print(result.verdict["text"])  # doctest: +SKIP
+    """
+    clock = time.perf_counter()
+    chosen = (config or Config()).override(**{**settings, **({} if horizon is None else {"data.horizon": horizon})})
+    asked = _settle(
+        panel, models, chosen, test=test, stride=stride, gap=gap, refit=refit, window=window, seeds=seeds,
+        threads=threads, intervals=intervals, level=level, calibration=calibration, jobs=jobs,
+    )  # fmt: skip
+    data = folds_run.data_hash(panel)
+    todo = _jobs(asked, data)
+    done = folds_run.run_jobs(
+        panel, todo, horizon=asked.horizon, workers=jobs, backend=backend,
+        store=None if store is None else Path(store), threads=asked.threads, done=progress,
+    )  # fmt: skip
+    fitted = time.perf_counter() - clock
+    result = _assemble(asked, data, todo, done, trade)
+    runs = [one for results in done for one in results]
+    result.timing = {
+        "seconds": time.perf_counter() - clock,
+        "folds_seconds": fitted,
+        "folds": len(runs),
+        "folds_run": sum(not one.reused for one in runs),
+        "folds_reused": sum(one.reused for one in runs),
+        "jobs": jobs,
+        "models": _seconds(asked, todo, done),
+    }
+    result.settings |= {"test": test, "stride": stride, "gap": gap, "window": window, "backend": backend}
+    return result
+
+
+def _settle(
+    panel: Panel, models: Any, config: Config, *, test: int | float, stride: int, gap: int, refit: str | int,
+    window: Literal["expanding"] | int, seeds: int | Sequence[int], threads: int | None, intervals: str, level: int,
+    calibration: int, jobs: int,
+) -> Asked:  # fmt: skip
+    if intervals not in INTERVALS:
+        raise UsageError(
+            f"intervals={intervals!r} is none of {', '.join(INTERVALS)}.{did_you_mean(intervals, INTERVALS)}",
+            hint="'model' keeps the models' own.",
+        )
+    if not 0 < level < 100 or calibration < 1 or jobs == 0:
+        raise UsageError(
+            f"level={level}, calibration={calibration}, jobs={jobs} are out of range.",
+            hint="level is per cent, calibration at least 1, jobs a number of workers (-1 for one per core).",
+        )
+    which = [config.train.seed + i for i in range(seeds)] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not which or len(set(which)) < len(which):
+        raise UsageError(f"seeds={seeds!r}: at least one seed, each once.", hint="Use seeds=5 or seeds=[1, 2, 3].")
+    horizon = config.data.horizon
+    season = config.data.season or panel.grid.season
+    given = [models] if isinstance(models, str | Config) or not isinstance(models, Iterable) else list(models)
+    contenders = [resolve(model, config.override(**{"train.threads": None}), season) for model in given]
+    contenders = [one for one in contenders if one.name not in baselines.ALWAYS]  # they run anyway
+    again = Refit.parse(refit)
+    return Asked(
+        panel=panel, contenders=contenders, names=distinct(contenders),
+        cuts=plan(panel, test=test_rows(panel, test), horizon=horizon, stride=stride, gap=gap, refit=again, window=window),
+        horizon=horizon, stride=stride, season=season, seeds=which, refit=again,
+        threads=threads or config.train.threads or 1, intervals=intervals, level=level,
+        calibration=0 if intervals == "model" else calibration,
+    )  # fmt: skip
+
+
+def _jobs(asked: Asked, data: str) -> list[Job]:
+    jobs = []
+    for place, contender in enumerate(asked.contenders):
+        warm = asked.refit.kind == "warm" and contender.seeded
+        for seed in asked.seeds if contender.seeded else asked.seeds[:1]:
+            keys = folds_run.keys_of(
+                data, contender, seed, asked.cuts, asked.horizon, asked.threads, warm, asked.calibration
+            )
+            groups = [list(range(len(keys)))] if warm else [[i] for i in range(len(keys))]
+            for group in groups:
+                cuts, mine = tuple(asked.cuts[i] for i in group), tuple(keys[i] for i in group)
+                jobs.append(Job(place, contender, seed, cuts, mine, warm, asked.calibration))
+    return jobs
+
+
+def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[FoldResult]], trade: bool) -> Backtest:
+    panel, horizon = asked.panel, asked.horizon
+    rows = np.sort(np.concatenate([cut.rows(panel) for cut in asked.cuts]))
+    opponents = [baselines.make(name, asked.season) for name in baselines.ALWAYS]
+    train = asked.cuts[0].fold.train(panel)
+    scale = metrics.naive_scale(train, asked.season)
+    columns: dict[str, Floats] = {}
+    each: list[pd.DataFrame] = []
+    for place, name in enumerate(asked.names):
+        found = _by_seed(jobs, done, place)
+        joined = {seed: _join(results, rows) for seed, results in found.items()}
+        columns |= _columns(asked, name, joined, found, rows)
+        if len(joined) > 1:
+            each += [_seed_scores(panel, rows, name, seed, point, scale) for seed, (point, _) in joined.items()]
+    columns |= {one.name: one.predict(panel, rows, horizon) for one in opponents}
+    frame = frames.result_frame(panel, rows, columns)
+    strongest = strongest_before(panel, train, opponents, horizon, len(np.unique(panel.ds[rows])), scale)
+    several = len(panel.ids) > 1
+    found_skill, headline = evidence.gather(frame, asked.names, strongest, stride=asked.stride, scale=scale)
+    hashes = {name: short_hash(one.describe()) for name, one in zip(asked.names, asked.contenders, strict=True)}
+    hashes |= {one.name: short_hash({"kind": one.name, "season": asked.season}) for one in opponents}
+    text = ", ".join(map(str, asked.seeds))
+    seeds = {name: text for name, one in zip(asked.names, asked.contenders, strict=True) if one.seeded}
+    tables = {
+        name: stamp(metrics.score(frame, by=by, scale=scale), hashes, data, seeds)  # type: ignore[arg-type]
+        for name, by in (("scores", ()), ("by_step", ("step",)), ("by_series", ("unique_id",)))
+    }
+    seed_table = pd.concat(each, ignore_index=True) if each else pd.DataFrame({"model": [], "seed": []})
+    result = Backtest(
+        panel=panel, frame=frame, **tables, seeds=seed_table, calibration=_calibration(frame, asked.names),
+        significance=found_skill, verdict=headline, folds=_folds(asked, jobs, done), timing={}, settings={},
+    )  # fmt: skip
+    result.settings = {
+        "models": asked.names, "horizon": horizon, "refit": str(asked.refit), "season": asked.season,
+        "seeds": asked.seeds, "threads": asked.threads, "intervals": asked.intervals, "level": asked.level, "data": data,
+        "series": len(panel.ids), "configs": {name: one.describe() for name, one in zip(asked.names, asked.contenders, strict=True)},
+    }  # fmt: skip
+    result.notes = _notes(asked, result, several)
+    return result
+
+
+def _by_seed(jobs: Sequence[Job], done: Sequence[list[FoldResult]], place: int) -> dict[int, list[FoldResult]]:
+    out: dict[int, list[FoldResult]] = {}
+    for job, results in zip(jobs, done, strict=True):
+        if job.place == place:
+            out.setdefault(job.seed, []).extend(results)
+    return out
+
+
+def _join(results: Sequence[FoldResult], rows: Index) -> tuple[Floats, dict[int, tuple[Floats, Floats]]]:
+    """The folds of one seed put in the order of ``rows``."""
+    order = np.argsort(np.concatenate([one.rows for one in results]), kind="stable")
+    point = np.concatenate([one.point for one in results])[order]
+    if len(point) != len(rows):
+        raise RuntimeError(f"folds cover {len(point)} origins of {len(rows)}")
+    levels = set.intersection(*(set(one.bounds) for one in results))
+    bounds = {
+        level: (
+            np.concatenate([one.bounds[level][0] for one in results])[order],
+            np.concatenate([one.bounds[level][1] for one in results])[order],
+        )
+        for level in sorted(levels)
+    }
+    return point, bounds
+
+
+def _columns(
+    asked: Asked, name: str, joined: dict[int, tuple[Floats, dict[int, tuple[Floats, Floats]]]],
+    found: dict[int, list[FoldResult]], rows: Index,
+) -> dict[str, Floats]:  # fmt: skip
+    """A model's forecast and its intervals: means over seeds, or conformal ones around the mean."""
+    point = np.mean([one for one, _ in joined.values()], axis=0)
+    out: dict[str, Floats] = {name: point}
+    if asked.intervals != "model":
+        return out | _conformal(asked, name, point, found, rows)
+    shared = set.intersection(*(set(bounds) for _, bounds in joined.values()))
+    for level in sorted(shared):
+        low, high = metrics.interval(name, level)
+        out[low] = np.mean([bounds[level][0] for _, bounds in joined.values()], axis=0)
+        out[high] = np.mean([bounds[level][1] for _, bounds in joined.values()], axis=0)
+    return out
+
+
+def strongest_before(
+    panel: Panel, train: Panel, opponents: Sequence[baselines.Forecaster], horizon: int, most: int, scale: pd.DataFrame
+) -> str:
+    """The strongest baseline at the last origins whose targets lie in ``train``: at most ``most``, and half of it."""
+    stamps = np.unique(train.ds)
+    known = stamps[: len(stamps) - horizon]
+    early = known[-max(1, min(most, len(stamps) // 2)) :]
+    rows = np.flatnonzero(np.isin(train.ds, early)).astype(np.int64)
+    if not len(rows):
+        return opponents[0].name
+    frame = frames.result_frame(train, rows, {one.name: one.predict(train, rows, horizon) for one in opponents})
+    if not frame["y"].notna().any():
+        return opponents[0].name
+    after = panel.grid.after(train.end, 1)[0]
+    names = [one.name for one in opponents]
+    return evidence.choose_baseline(frame, names, after, scale if len(panel.ids) > 1 else None)
+
+
+def _seed_scores(panel: Panel, rows: Index, name: str, seed: int, point: Floats, scale: pd.DataFrame) -> pd.DataFrame:
+    frame = frames.result_frame(panel, rows, {name: point})
+    table = metrics.score(frame, [name], scale=scale)
+    table.insert(1, "seed", seed)
+    return table[["model", "seed", "n", "missing", "mae", "rmse", "mase", "rmsse", "smape", "direction"]]
+
+
+def _calibration(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    held = [name for name in names if metrics.levels(frame, name)]
+    return {name: metrics.calibration(frame, name).astype(object).to_dict("records") for name in held}
+
+
+def _folds(asked: Asked, jobs: Sequence[Job], done: Sequence[list[FoldResult]]) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = [{**cut.to_json(), "models": []} for cut in asked.cuts]
+    for job, results in zip(jobs, done, strict=True):
+        for cut, result in zip(job.cuts, results, strict=True):
+            facts = {"model": asked.names[job.place], "seed": job.seed, "reused": result.reused, **result.facts}
+            out[cut.number]["models"].append(facts)
+    return out
+
+
+def _seconds(asked: Asked, jobs: Sequence[Job], done: Sequence[list[FoldResult]]) -> dict[str, dict[str, float]]:
+    out: dict[str, dict[str, float]] = {name: {"fit": 0.0, "forecast": 0.0} for name in asked.names}
+    for job, results in zip(jobs, done, strict=True):
+        for result in results:
+            for part, seconds in result.facts["seconds"].items():
+                out[asked.names[job.place]][part] += seconds
+    return out
+
+
+def _notes(asked: Asked, result: Backtest, several: bool) -> tuple[str, ...]:
+    notes = []
+    if asked.refit.kind == "warm":
+        notes.append("Warm refits: nets went on from the weights of the fold before, so folds are not independent.")
+    missing = result.scores.set_index("model")["missing"]
+    for name in asked.names:
+        if missing[name]:
+            notes.append(f"{name} left {int(missing[name]):,} forecasts out: its scores are undefined.")
+    if asked.seeds[1:] and any(isinstance(one, Net) for one in asked.contenders):
+        spread = result.seeds.groupby("model", sort=False)["mae"].agg(["min", "max"])
+        for name, row in spread.iterrows():
+            notes.append(f"{name}: MAE of its {len(asked.seeds)} seeds from {row['min']:.4g} to {row['max']:.4g}.")
+    if several:
+        notes.append("Several series count alike: the verdict compares errors in units of each series' naive error.")
+    return tuple(notes)

@@ -1,0 +1,268 @@
+"""Running folds: one contender, one seed, one cut at a time; in parallel, and never twice.
+
+A fold's result depends on (data, cutoff, configuration, seed) only, so it is stored under their hash: written
+aside and renamed, read back after its sums were checked. A run that was killed finds what it finished. Folds of
+a warm refit follow one another; what they go on from is stored with them.
+
+Assumption, named: every fold runs with as many torch threads as ``threads`` says (one by default), wherever it
+runs, because the order of additions and with it the last bits depend on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from forecast import storage
+from forecast.contenders import Bounds, Contender, Fitted
+from forecast.cuts import Cut
+from pipelines.errors import ArtifactError, UsageError
+from pipelines.panel import Panel
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.int64]
+STORE_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One contender and seed through consecutive cuts: all of them in one job for a warm refit, else one each."""
+
+    place: int
+    """Which contender, counted from 0."""
+    contender: Contender
+    seed: int
+    cuts: tuple[Cut, ...]
+    keys: tuple[str, ...]
+    warm: bool
+    calibration: int
+    """Origins before the cutoff to forecast from as well, out of sample: what conformal intervals start from."""
+
+
+@dataclass
+class FoldResult:
+    """Forecasts of one fold: ``rows [M]`` origins in the panel, ``point [M, H]``, ``bounds``, and before the cutoff."""
+
+    rows: Index
+    point: Floats
+    bounds: Bounds
+    early_rows: Index
+    early_point: Floats
+    early_bounds: Bounds
+    facts: dict[str, Any]
+    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    reused: bool = False
+
+
+def keys_of(
+    panel_hash: str, contender: Contender, seed: int, cuts: Sequence[Cut], horizon: int, threads: int, warm: bool,
+    calibration: int, piece: str = "",
+) -> tuple[str, ...]:  # fmt: skip
+    """One hash per cut. A warm fold's depends on all cuts before it."""
+    from forecast.model import versions
+
+    out: list[str] = []
+    for cut in cuts:
+        parts = {
+            "schema": STORE_SCHEMA, "data": panel_hash, "contender": contender.describe(), "seed": seed,
+            "cutoff": str(cut.fold.cutoff), "train_start": str(cut.fold.train_start), "horizon": horizon,
+            "origins": [str(stamp) for stamp in cut.origins], "threads": threads, "calibration": calibration,
+            "versions": versions(), "piece": piece, "before": out[-1] if warm and out else None,
+        }  # fmt: skip
+        out.append(hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32])
+    return tuple(out)
+
+
+def data_hash(panel: Panel) -> str:
+    """SHA-256 of the panel and of its known-future rows."""
+    digest = hashlib.sha256(panel.fingerprint().encode())
+    if panel.future is not None:
+        plain = panel.future.astype({"unique_id": str})
+        digest.update(pd.util.hash_pandas_object(plain, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run_jobs(
+    panel: Panel, jobs: Sequence[Job], *, horizon: int, workers: int, backend: str, store: Path | None, threads: int,
+    done: Callable[[int, int, str], None] | None,
+) -> list[list[FoldResult]]:  # fmt: skip
+    """The results of every job's cuts. With one worker in this process, else through joblib."""
+    total = sum(len(job.cuts) for job in jobs)
+    count = 0
+
+    def tell(job: Job) -> None:
+        nonlocal count
+        count += len(job.cuts)
+        if done is not None:
+            done(count, total, job.contender.name)
+
+    if workers == 1 or len(jobs) < 2:
+        results = []
+        for job in jobs:
+            results.append(run_job(panel, job, horizon, store, threads))
+            tell(job)
+        return results
+    return _parallel(panel, jobs, horizon, workers, backend, store, threads, tell)
+
+
+def _parallel(
+    panel: Panel, jobs: Sequence[Job], horizon: int, workers: int, backend: str, store: Path | None, threads: int,
+    tell: Callable[[Job], None],
+) -> list[list[FoldResult]]:  # fmt: skip
+    from joblib import Parallel, delayed, parallel_config
+
+    extra = _register(backend)
+    if backend == "loky":
+        extra["inner_max_num_threads"] = threads
+    with parallel_config(backend=backend, n_jobs=workers, **extra):
+        found = Parallel(return_as="generator")(delayed(run_job)(panel, job, horizon, store, threads) for job in jobs)
+        results = []
+        for job, result in zip(jobs, found, strict=True):
+            results.append(result)
+            tell(job)
+    return results
+
+
+def _register(backend: str) -> dict[str, Any]:
+    """Backends that live in other packages, by name.
+
+    Raises:
+        UsageError: joblib does not know the backend, or its package is not installed.
+    """
+    from joblib.parallel import BACKENDS
+
+    try:
+        if backend == "ray":
+            from ray.util.joblib import register_ray  # type: ignore[import-not-found]
+
+            register_ray()
+        elif backend == "dask":
+            import distributed  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"the backend {backend!r} needs a package that is not installed ({error.name}).",
+            hint="Install it beside this toolkit, or use --backend loky.",
+        ) from error
+    if backend not in BACKENDS and backend != "dask":
+        raise UsageError(f"there is no backend {backend!r}.", hint="Use loky, threading, dask or ray.")
+    return {}
+
+
+def run_job(panel: Panel, job: Job, horizon: int, store: Path | None, threads: int) -> list[FoldResult]:
+    """Fit and forecast the cuts of one job, taking finished ones from the store."""
+    results: list[FoldResult] = []
+    with _torch_threads(threads):
+        for cut, key in zip(job.cuts, job.keys, strict=True):
+            result = None if store is None else load_fold(store / key)
+            if result is None:
+                start = results[-1].weights if job.warm and results and results[-1].weights else None
+                result = run_cut(panel, job, cut, horizon, start)
+                if store is not None:
+                    save_fold(store / key, result, job, cut)
+            results.append(result)
+    return results
+
+
+def run_cut(panel: Panel, job: Job, cut: Cut, horizon: int, start: dict[str, NDArray[np.float32]] | None) -> FoldResult:
+    """A pure function of its arguments: fitted on the training rows of ``cut``, forecasts from its origins."""
+    train = cut.fold.train(panel)
+    clock = time.perf_counter()
+    fitted = job.contender.fit(train, job.seed, start)
+    early: Fitted = fitted
+    if job.calibration and fitted.known is not None and fitted.known >= cut.fold.cutoff:
+        # all training rows went into the fit: what intervals start from needs one that left some out
+        early = job.contender.fit(train.up_to(_back(train, job.calibration)), job.seed, None)
+    fitting = time.perf_counter() - clock
+    clock = time.perf_counter()
+    rows = cut.rows(panel)
+    point, bounds = fitted.forecast(panel, rows, horizon)
+    early_rows = early_origins(train, panel, early.known, job.calibration, horizon) if job.calibration else rows[:0]
+    early_point, early_bounds = early.forecast(panel, early_rows, horizon) if len(early_rows) else (point[:0], {})
+    facts = {**fitted.facts, "seconds": {"fit": fitting, "forecast": time.perf_counter() - clock}}
+    facts["start"] = "warm" if start is not None else "cold"
+    facts["rows"] = len(train)
+    weights = fitted.weights() if job.warm else {}
+    return FoldResult(rows, point, bounds, early_rows, early_point, early_bounds, facts, weights)
+
+
+def early_origins(train: Panel, panel: Panel, known: pd.Timestamp | None, most: int, horizon: int) -> Index:
+    """Rows of ``panel`` whose targets all lie in the training span, after ``known``: the last ``most`` stamps of them."""
+    stamps = np.unique(train.ds)[:-horizon]
+    if known is not None:
+        stamps = stamps[stamps >= known.to_datetime64()]
+    return np.flatnonzero(np.isin(panel.ds, stamps[-most:])).astype(np.int64)
+
+
+def _back(train: Panel, calibration: int) -> pd.Timestamp:
+    stamps = np.unique(train.ds)
+    return pd.Timestamp(stamps[max(0, len(stamps) - 1 - calibration)])
+
+
+# -- the store ---------------------------------------------------------------------------------
+def save_fold(folder: Path, result: FoldResult, job: Job, cut: Cut) -> None:
+    """Write a finished fold aside, then rename: it is there as a whole or not at all."""
+    from safetensors.numpy import save_file
+
+    arrays: dict[str, NDArray[Any]] = {
+        "rows": result.rows, "point": result.point, "early/rows": result.early_rows, "early/point": result.early_point,
+    }  # fmt: skip
+    for prefix, bounds in (("bounds", result.bounds), ("early/bounds", result.early_bounds)):
+        for level, (low, high) in bounds.items():
+            arrays[f"{prefix}/{level}/lo"], arrays[f"{prefix}/{level}/hi"] = low, high
+    arrays |= {f"weights/{name}": part for name, part in result.weights.items()}
+
+    def write(target: Path) -> None:
+        save_file({name: np.ascontiguousarray(part) for name, part in arrays.items()}, target / "fold.safetensors")
+        storage.dump_json(target / "fold.json", {"facts": result.facts, "cut": cut.to_json(), "seed": job.seed})
+
+    if folder.exists() and not (folder / storage.MANIFEST).is_file():
+        shutil.rmtree(folder)  # what somebody else left under this hash is no result
+    storage.write_folder(folder, write, {"kind": "fold", "model": job.contender.name}, overwrite=folder.exists())
+
+
+def load_fold(folder: Path) -> FoldResult | None:
+    """A finished fold; ``None`` if there is none, or if it is damaged (it is then computed again)."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not folder.is_dir():
+        return None
+    try:
+        storage.check_folder(folder)
+        arrays = load_file(folder / "fold.safetensors")
+        facts = storage.load_json(folder / "fold.json")["facts"]
+    except (ArtifactError, SafetensorError, OSError, KeyError):
+        return None
+    weights = {name.removeprefix("weights/"): part for name, part in arrays.items() if name.startswith("weights/")}
+    return FoldResult(
+        arrays["rows"], arrays["point"], _bounds(arrays, "bounds"), arrays["early/rows"], arrays["early/point"],
+        _bounds(arrays, "early/bounds"), facts, weights, reused=True,
+    )  # fmt: skip
+
+
+def _bounds(arrays: dict[str, NDArray[Any]], prefix: str) -> Bounds:
+    levels = sorted({int(name.split("/")[-2]) for name in arrays if name.startswith(f"{prefix}/")})
+    return {level: (arrays[f"{prefix}/{level}/lo"], arrays[f"{prefix}/{level}/hi"]) for level in levels}
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
