@@ -53,7 +53,7 @@ def infer(
     if not (unique.astype("datetime64[D]") == unique).all():
         grid = _of_clock(unique, steps, tz)
     else:
-        grid = _of_dates(unique, steps)
+        grid = _of_dates(unique, steps, prices)
         if grid is not None and grid.freq == "B":
             grid = _exchange(unique, prices, notes)
     if grid is None and snap:
@@ -84,13 +84,14 @@ def _of_clock(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64], tz
     return Grid(alias(step), tz=tz)
 
 
-def _of_dates(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64]) -> Grid | None:
+def _of_dates(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64], prices: bool) -> Grid | None:
+    """The sparsest usual grid of days that holds every stamp; between equals weekdays win only for prices."""
     index = pd.DatetimeIndex(unique)
     first, last = index[0], index[-1]
     month, day = _MONTHS[first.month - 1], _DAYS[first.day_of_week]
     gap = int(np.gcd.reduce((steps // _DAY).astype(np.int64)))
     names = [f"YS-{month}", f"YE-{month}", f"QS-{month}", f"QE-{month}", "MS", "ME", "BMS", "BME"]
-    names += [f"W-{day}", *([f"{gap}D"] if gap > 1 else []), "B", "D"]
+    names += [f"W-{day}", *([f"{gap}D"] if gap > 1 else []), *(["B", "D"] if prices else ["D", "B"])]
     best, fewest = None, 0
     for freq in names:
         expected = pd.date_range(first, last, freq=freq)

@@ -251,7 +251,7 @@ def _double_error(rows: Rows, double: NDArray[np.int64], forgotten: str | None) 
         hint = "If clocks were set back that night, say where: --tz Europe/Berlin for instance. " + hint
     return rows.where.error(
         TimeError,
-        f"{shown(stamp)}{series} occurs in {rows.where.lines_of([former])} and again with different values "
+        f"{shown(stamp)}{series} occurs in {rows.where.at(former)} and again with different values "
         f"({plural(len(double), 'stamp')} in all).",
         position=latter,
         column=rows.time,

@@ -176,7 +176,7 @@ def to_float(
         return _finite(values, name, where) if strict else values
     text = tidy(column)
     if style.decimal == "." and not text.str.contains(f",|{_BLANKS}").any():
-        numbers = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        numbers = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, copy=True, na_value=np.nan)
     else:
         numbers = np.full(len(text), np.nan)
     missing = np.isnan(numbers)

@@ -67,7 +67,7 @@ def read_text_table(
     if stacked is not None:
         return stacked
     named = _has_header(rows) if header is None else header
-    names = [cell.strip() for cell in rows[0]] if named else []
+    names = list(rows[0]) if named else []
     body, numbers = (rows[1:], numbers[1:]) if named else (rows, numbers)
     if not body:
         raise FileFormatError(f"{path.name} has a header and no rows.", hint="Was the download or export cut off?")
@@ -331,13 +331,14 @@ def _table(
             f"{path.name}, {where.lines_of(short)}: {plural(len(short), 'row')} with fewer than {width} cells; the rest is missing."
         )
     cells = [row[:width] + [""] * (width - len(row)) if len(row) != width else row for row in body]
-    repeated = np.array([row[0].strip() == names[0] and [c.strip() for c in row] == names for row in cells])
-    if names[0] and repeated.any():
+    head = [name.strip() for name in names]
+    repeated = np.array([row[0].strip() == head[0] and [cell.strip() for cell in row] == head for row in cells])
+    if head[0] and repeated.any():
         notes.append(f"{path.name}, {where.lines_of(np.flatnonzero(repeated))}: the header again; left out.")
         kept = np.flatnonzero(~repeated)
         cells, where = [cells[position] for position in kept], Where(where.names, np.asarray(numbers, np.int64)[kept])
     frame = pd.DataFrame(cells, columns=range(width), dtype="str")
-    nameless = [position for position, name in enumerate(names) if not name and bool((frame[position] == "").all())]
+    nameless = [position for position, name in enumerate(names) if not name.strip() and bool((frame[position] == "").all())]
     frame = frame.drop(columns=nameless)
     frame.columns = pd.Index([name for position, name in enumerate(names) if position not in nameless])
     return Table(frame, where, notes)
