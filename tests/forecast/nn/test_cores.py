@@ -119,7 +119,7 @@ def test_chunks_of_any_lengths_equal_the_whole(kind: str, lengths: list[int], se
     for part in x.split(lengths, dim=1):
         features, state = core(part, state)
         parts.append(features)
-    tolerance = 1e-6 * max(1.0, *(float(tensor.abs().max()) for tensor in (whole, *end)))
+    tolerance = 1e-6 * max(1.0, *(tensor.abs().max().item() for tensor in (whole, *end)))
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=tolerance)
     for got, want in zip(state, end, strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=tolerance)
@@ -131,7 +131,7 @@ def test_two_hundred_single_steps_equal_one_pass(kind: str) -> None:
     x = torch.randn(1, 200, D)
     with torch.no_grad():
         whole, _ = core(x, core.initial(1))
-        tolerance = 1e-6 * max(1.0, float(whole.abs().max()))
+        tolerance = 1e-6 * max(1.0, whole.abs().max().item())
         state = core.initial(1)
         for t in range(200):
             features, state = core(x[:, t : t + 1], state)

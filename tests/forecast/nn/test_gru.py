@@ -169,7 +169,7 @@ def test_the_number_of_threads_is_left_as_it_was(threads: int) -> None:
 def test_second_derivatives_are_refused_not_wrong() -> None:
     fast, _ = pair(torch.float64, batch_first=True)
     x = torch.randn(2, 3, D, dtype=torch.float64, requires_grad=True)
-    with pytest.raises(UsageError, match="first derivatives only.*fast=False"):
+    with pytest.raises(UsageError, match=r"first derivatives only.*fast=False"):
         torch.autograd.grad(fast(x)[0].sum(), x, create_graph=True)
 
 
