@@ -7,9 +7,12 @@ data, so the recurrent state stays small.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from forecast.config import Config
 from forecast.nn.cores import State, build_core
@@ -30,8 +33,70 @@ class LinearSkip(nn.Module):
         self.bias = nn.Parameter(torch.zeros(horizon))
 
     def forward(self, level: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
+        if self._worth_sliding(level):
+            # relative to the lane's mean first: the anchor is taken off after the sum, and must not swamp it
+            middle = level.mean(1, keepdim=True)
+            steps = anchor.shape[1]
+            spare = -steps % _STRIDE
+            slid: Tensor = _Slide.apply(F.pad(level - middle, (0, spare)), self.weight)  # type: ignore[no-untyped-call]
+            values = torch.addcmul(self.bias, (anchor - middle)[..., None], self.weight.sum(1), value=-1)
+            return (slid[:, :steps] + values) / scale[..., None]
         windows = level.unfold(1, self.weight.shape[1], 1) - anchor[..., None]
         return F.linear(windows, self.weight, self.bias) / scale[..., None]
+
+    def _worth_sliding(self, level: Tensor) -> bool:
+        """Where the windows would take much memory; not for the gradient by the values, nor in low precision."""
+        horizon, size = self.weight.shape
+        windows = level.shape[0] * (level.shape[1] - size + 1) * size
+        single = level.dtype == self.weight.dtype and not torch.is_autocast_enabled(level.device.type)
+        return windows > _MANY and horizon <= 128 and single and not level.requires_grad
+
+
+_STRIDE = 8  # origins that share one row of values
+_MANY = 1 << 18
+
+
+class _Slide(torch.autograd.Function):
+    """``values [B, size - 1 + K]``, ``weight [H, size]`` -> ``[B, K, H]``: the dot product with every window.
+
+    K is a multiple of ``_STRIDE``. The windows of that many neighbouring origins overlap in all but a few values, so
+    they share one row, and the weights are laid out once per origin, each shifted by one: an eighth of the memory
+    traffic, and matrix products of a good shape. Exact but for the order of additions.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor, weight: Tensor) -> Tensor:
+        horizon, size = weight.shape
+        width = size + _STRIDE - 1
+        wide = weight.new_zeros(_STRIDE, horizon, width)
+        wide.as_strided((_STRIDE, horizon, size), (horizon * width + 1, width, 1)).copy_(weight)
+        rows = values.unfold(1, width, _STRIDE).reshape(-1, width)
+        ctx.save_for_backward(rows, weight)
+        return rows.mm(wide.view(-1, width).t()).view(values.shape[0], -1, horizon)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        rows, weight = ctx.saved_tensors
+        horizon, size = weight.shape
+        width = rows.shape[1]
+        wide = grad.reshape(len(rows), -1).t().mm(rows)
+        shifted = wide.as_strided((_STRIDE, horizon, size), (horizon * width + 1, width, 1))
+        return None, shifted.sum(0)
+
+
+class _AddLocation(torch.autograd.Function):
+    """``params [..., P]`` with ``shift [...]`` added to parameter 0, without taking ``params`` apart."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, params: Tensor, shift: Tensor) -> Tensor:
+        out = params.clone()
+        out[..., 0] += shift
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        return grad, grad[..., 0]
 
 
 class Network(nn.Module):
@@ -86,8 +151,8 @@ class Network(nn.Module):
         if self.skip is None:
             return params
         shift = self.skip(batch.level, batch.anchor, batch.scale)
-        location = params[..., 0] + shift
-        return torch.cat([location[..., None], params[..., 1:]], dim=-1)
+        shifted: Tensor = _AddLocation.apply(params, shift)  # type: ignore[no-untyped-call]
+        return shifted
 
     def forward(self, batch: Batch, state: State) -> tuple[Tensor, State]:
         """``-> (params [B, K, H, P], state after the last step)``"""
