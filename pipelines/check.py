@@ -128,7 +128,7 @@ def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> 
     """
     found: list[Finding] = []
     for code in range(max(len(rows.ids), 1)):
-        one = np.flatnonzero(rows.codes == code)
+        one = rows.of(code)
         if rows.prices:
             bars = {kind: rows.cells[column][one] for kind, column in rows.prices.items()}
             found += check_ohlc(bars, rows.ds[one], names=rows.prices, where=rows.where, positions=rows.positions[one])
@@ -253,7 +253,8 @@ def _gaps(rows: Rows, panel: Panel) -> list[Finding]:
         found.append(
             Finding(
                 "gaps", "warning" if share > 0.2 else "info",
-                f"{plural(int(lengths.sum()), 'row')}{of} missing on the grid ({share:.1%}, {plural(len(lengths), 'gap')}); the "
+                f"{plural(int(lengths.sum()), 'row')}{of} missing on the grid ({share:.1%}, "
+                f"{plural(len(lengths), 'gap')}); the "
                 f"longest is {plural(int(lengths[worst]), 'row')} after {shown(before)}.",
                 line, rows.time, int(lengths.sum()),
                 "They are masked; --gaps interpolate:N fills short ones, --gaps error refuses them.",
@@ -264,9 +265,12 @@ def _gaps(rows: Rows, panel: Panel) -> list[Finding]:
             found.append(
                 Finding(
                     "rename_hole", "warning",
-                    f"no rows{of} for {plural(int(lengths[worst]), 'session')} after {shown(before)}: a ticker that was renamed, "
-                    f"suspended or given to another company (value {y[begin + holes[::2][worst] - 1]:g} before, {after:g} after).",
-                    line, rows.time, int(lengths[worst]), "Use the rows after the hole only (--start), or join both names.",
+                    f"no rows{of} for {plural(int(lengths[worst]), 'session')} after {shown(before)}: a ticker that "
+                    "was renamed, "
+                    f"suspended or given to another company (value {y[begin + holes[::2][worst] - 1]:g} before, "
+                    f"{after:g} after).",
+                    line, rows.time, int(lengths[worst]),
+                    "Use the rows after the hole only (--start), or join both names.",
                 )
             )  # fmt: skip
     return found
@@ -295,9 +299,11 @@ def _outliers(column: Floats, name: str, rows: Rows, one: NDArray[np.int64]) -> 
     return [
         Finding(
             "outliers", "warning" if len(far) <= max(10, len(good) // 200) else "info",
-            f"{plural(len(far), 'value')} far from its neighbours: {cells} ({rows.where.lines_of(positions)}); the middle "
+            f"{plural(len(far), 'value')} far from its neighbours: {cells} ({rows.where.lines_of(positions)}); the "
+            "middle "
             f"nine tenths lie within {np.percentile(x, 5):g} and {np.percentile(x, 95):g}.",
-            rows.where.line(int(positions[0])), name, len(far), "Compare with the source; empty the cells that are wrong.",
+            rows.where.line(int(positions[0])), name, len(far),
+            "Compare with the source; empty the cells that are wrong.",
         )
     ]  # fmt: skip
 
@@ -331,8 +337,10 @@ def _last_bar(bars: dict[str, Floats], rows: Rows, one: NDArray[np.int64]) -> li
     return [
         Finding(
             "partial_last_bar", "warning",
-            f"the last bar has {volume[-1] / np.nanmedian(volume[-21:-1]):.0%} of the usual volume: perhaps an unfinished session.",
-            rows.where.line(int(rows.positions[one[-1]])), rows.prices["volume"], 1, "Drop the row if the session was not over.",
+            f"the last bar has {volume[-1] / np.nanmedian(volume[-21:-1]):.0%} of the usual volume: perhaps an "
+            "unfinished session.",
+            rows.where.line(int(rows.positions[one[-1]])), rows.prices["volume"], 1,
+            "Drop the row if the session was not over.",
         )
     ]  # fmt: skip
 
@@ -346,12 +354,14 @@ def _series(panel: Panel, need: int) -> list[Finding]:
         known = column[np.isfinite(column)]
         if len(known) < need:
             found.append(
-                Finding("too_short", "warning", f"{of}{plural(len(known), 'value')}; a model with this lookback and horizon needs {need}.",
+                Finding("too_short", "warning",
+                        f"{of}{plural(len(known), 'value')}; a model with this lookback and horizon needs {need}.",
                         None, panel.target, len(known), "Use a shorter --lookback or --horizon, or more data.")
             )  # fmt: skip
         if len(known) > 1 and np.ptp(known) == 0:
             found.append(
-                Finding("constant", "warning", f"{of}every value is {known[0]:g}: there is nothing to forecast, and MASE is undefined.",
+                Finding("constant", "warning",
+                        f"{of}every value is {known[0]:g}: there is nothing to forecast, and MASE is undefined.",
                         None, panel.target, len(known), "Leave the series out.")
             )  # fmt: skip
     found += [
@@ -382,7 +392,8 @@ def _overlap(panel: Panel, other: str | Path, options: Options, form: Format) ->
     line = _line_at(rows, first.to_datetime64())
     return [
         Finding("overlap", "error" if len(differ) else "warning", text, line, panel.target, len(both),
-                f"Remove them from one of the files (the line is that of {name}): a test set must begin after training ends.")
+                f"Remove them from one of the files (the line is that of {name}): a test set must begin after training "
+                "ends.")
     ]  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""Columns: which column of a table is the time, the series id and the target; recognised by common names, said aloud."""
+"""Columns: which column of a table is the time, the series id and the target; recognised by common names, said "
+"aloud."""
 
 from __future__ import annotations
 
@@ -150,7 +151,8 @@ def time_column(frame: pd.DataFrame, asked: str | None, where: Where, notes: lis
         return finest[0], frame[finest[0]]
     if not found:
         raise TimeError(
-            f"{where.name()}: no column holds dates; columns are {', '.join(name or '(no name)' for name in names[:12])}"
+            f"{where.name()}: no column holds dates; columns are "
+            f"{', '.join(name or '(no name)' for name in names[:12])}"
             f"{' ...' if len(names) > 12 else ''}.",
             hint="Name it with --time, or count rows from a date: --time 2020-01-01 --freq D.",
         )
@@ -160,7 +162,8 @@ def time_column(frame: pd.DataFrame, asked: str | None, where: Where, notes: lis
 
 
 def joined(frame: pd.DataFrame, parts: Sequence[str]) -> pd.Series:
-    """One text per row from several columns: calendar parts as ``year-month-day h:m:s``, others with a blank between."""
+    """One text per row from several columns: calendar parts as ``year-month-day h:m:s``, others with a blank "
+    "between."""
     kinds = {_part(name): name for name in parts}
     if "year" in kinds and "month" in kinds and set(kinds) <= set(_PARTS):
         text = _whole(frame[kinds["year"]]) + "-" + _whole(frame[kinds["month"]])
@@ -186,13 +189,10 @@ def _part(name: str) -> str:
 def _split(frame: pd.DataFrame) -> list[str]:
     """Columns that make a date only together: year, month, day, ... or a date and a time of day."""
     kinds = {_part(str(name)): str(name) for name in reversed(list(frame.columns))}
-    if (
-        "year" in kinds
-        and "month" in kinds
-        and not any(looks_like_dates(frame[name]) for name in frame.columns if _part(str(name)) not in _PARTS)
-    ):
-        if all(numeric_like(frame[kinds[part]]) for part in _PARTS if part in kinds):
-            return [kinds[part] for part in _PARTS if part in kinds]
+    whole = any(looks_like_dates(frame[name]) for name in frame.columns if _part(str(name)) not in _PARTS)
+    parts = [kinds[part] for part in _PARTS if part in kinds]
+    if "year" in kinds and "month" in kinds and not whole and all(numeric_like(frame[name]) for name in parts):
+        return parts
     day, clock = kinds.get("date"), kinds.get("time") or kinds.get("hour")
     if day and clock and looks_like_dates(frame[day]) and is_text(frame[clock]):
         text = tidy(frame[clock])

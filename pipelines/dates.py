@@ -242,7 +242,8 @@ def localize(
         if (size == 1).any():
             lone = positions[double[size == 1]]
             notes.append(
-                f"{name}: {plural(len(lone), 'stamp')} in the repeated hour of {tz} occur once ({where.lines_of(lone)}): "
+                f"{name}: {plural(len(lone), 'stamp')} in the repeated hour of {tz} occur once "
+                f"({where.lines_of(lone)}): "
                 "read as summer time; the second hour is missing."
             )
         if (size > 1).any():

@@ -32,7 +32,7 @@ def build(rows: Rows, options: Options, *, source: str, meta: Mapping[str, Any])
     parts, ahead, empty = [], [], []
     names = _names(rows)
     for code in range(max(len(rows.ids), 1)):
-        at = np.flatnonzero(rows.codes == code)
+        at = rows.of(code)
         for target in rows.targets:
             part, later = _place(rows, at, rank, stamps, target, names[code, target])
             if part is None:
@@ -121,7 +121,8 @@ def _snapped(rows: Rows, grid: Grid) -> Rows:
     rows = merged(rows, "mean")
     shared = before - len(rows.ds)
     rows.notes.append(
-        f"{plural(count, 'stamp')} moved to the next stamp of the grid {grid} (by up to {regular.span(shift)}, never earlier)"
+        f"{plural(count, 'stamp')} moved to the next stamp of the grid {grid} (by up to {regular.span(shift)}, never "
+        "earlier)"
         f"{f'; {shared:,} that met another were averaged with it' if shared else ''}."
     )
     return rows
@@ -130,12 +131,14 @@ def _snapped(rows: Rows, grid: Grid) -> Rows:
 def _check_static(rows: Rows) -> None:
     for name in [name for name, role in rows.roles.items() if role == "static"]:
         for code in range(max(len(rows.ids), 1)):
-            at = np.flatnonzero((rows.codes == code) & np.isfinite(rows.cells[name]))
+            at = rows.of(code)
+            at = at[np.isfinite(rows.cells[name][at])]
             other = np.flatnonzero(rows.cells[name][at] != rows.cells[name][at[:1]])
             if len(other):
                 raise rows.where.error(
                     ValueRangeError,
-                    f"a static covariate changes from {rows.cells[name][at[0]]:g} to {rows.cells[name][at[other[0]]]:g}.",
+                    f"a static covariate changes from {rows.cells[name][at[0]]:g} to "
+                    f"{rows.cells[name][at[other[0]]]:g}.",
                     position=int(rows.positions[at[other[0]]]),
                     column=name,
                     hint="Give it as --past or --future.",
@@ -145,7 +148,8 @@ def _check_static(rows: Rows) -> None:
 def _place(
     rows: Rows, at: NDArray[np.int64], rank: NDArray[np.int64], stamps: NDArray[np.datetime64], target: str, name: str
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
-    """One series on the grid, from its first to its last value; and the rows after it that hold known-future columns."""
+    """One series on the grid, from its first to its last value; and the rows after it that hold known-future "
+    "columns."""
     values_of = rows.cells[target][at]
     filled = np.flatnonzero(np.isfinite(values_of))
     if not len(filled):
@@ -233,7 +237,8 @@ def _interpolated(
         done[name] = column
     left = int(lengths[~short].sum())
     rows.notes.append(
-        f"{said}; {plural(int(lengths[short].sum()), 'row')} in runs up to {limit} interpolated from both sides (a live forecast "
+        f"{said}; {plural(int(lengths[short].sum()), 'row')} in runs up to {limit} interpolated from both sides (a "
+        "live forecast "
         f"would not know the later one){f', {left:,} in longer runs masked' if left else ''}."
     )
     return done

@@ -36,7 +36,8 @@ def check_ohlc(
                 found.append(
                     Finding(
                         "price_not_positive", "error",
-                        f"{names[kind]} is zero or negative in {plural(len(low), 'row')} ({where.lines_of(positions[low])}).",
+                        f"{names[kind]} is zero or negative in {plural(len(low), 'row')} "
+                        f"({where.lines_of(positions[low])}).",
                         where.line(int(positions[low[0]])), names[kind], len(low),
                         "Empty the cells if the price is missing, or use --impossible mask.",
                     )
@@ -62,8 +63,9 @@ def _impossible(
     bars: Mapping[str, Floats], stamps: NDArray[np.datetime64], names: Mapping[str, str], where: Where,
     positions: NDArray[np.int64],
 ) -> list[Finding]:  # fmt: skip
-    top = np.fmax(bars["open"], bars["close"])
-    bottom = np.fmin(bars["open"], bars["close"])
+    # a price of zero is reported on its own, not again as a Low above it
+    opened, closed = (np.where(bars[kind] > 0, bars[kind], np.nan) for kind in ("open", "close"))
+    top, bottom = np.fmax(opened, closed), np.fmin(opened, closed)
     above = np.flatnonzero(bars["high"] < top * (1 - TOLERANCE))
     below = np.flatnonzero(bars["low"] > bottom * (1 + TOLERANCE))
     basis = basis_break(bars)
@@ -73,7 +75,8 @@ def _impossible(
         return [
             Finding(
                 "different_bases", "error",
-                f"{names['close']} lies outside Low to High in {plural(len(rows), 'row')} ({where.lines_of(positions[rows])}): "
+                f"{names['close']} lies outside Low to High in {plural(len(rows), 'row')} "
+                f"({where.lines_of(positions[rows])}): "
                 f"up to {shown(stamps[last])} it is on another basis, {ratio:.2f} times {names['open']}, as if a split "
                 "were applied to one and not to the other.",
                 where.line(int(positions[rows[0]])), names["close"], len(rows),
@@ -124,7 +127,8 @@ def jumps(
             adjusted = bars["adj close"][now] / bars["adj close"][before]
             steady = bool(abs(np.log(max(adjusted, 1e-12))) < 0.5 * np.log(factor))
         near = min(_RATIOS, key=lambda usual: abs(np.log(usual / factor)))
-        text = f"{names['close']} {'rises to' if ratio[place] > 1 else 'falls to'} {_times(float(ratio[place]))} on {shown(stamps[now])}"
+        moved = "rises" if ratio[place] > 1 else "falls"
+        text = f"{names['close']} {moved} to {ratio[place]:.4g} times the value before on {shown(stamps[now])}"
         line, hint, code = (
             where.line(int(positions[now])),
             "Compare with the source; correct or empty the cell.",
@@ -132,7 +136,8 @@ def jumps(
         )
         if steady:
             code = "unadjusted_split"
-            text += f", {names['adj close']} does not: a split of about {near:g} for 1 that {names['close']} was not adjusted for."
+            text += f", {names['adj close']} does not: a split of about {near:g} for 1 "
+            text += f"that {names['close']} was not adjusted for."
             hint = f"Use --target {names['adj close']!r}."
         elif 70 < factor < 140:
             code, text = "unit_jump", text + ": a hundredfold step, most likely another unit (cents, pence)."
@@ -149,7 +154,3 @@ def jumps(
             text += "."
         found.append(Finding(code, "warning", text, line, names["close"], 1, hint))
     return found
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.4g} times the value before"

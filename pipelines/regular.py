@@ -160,7 +160,8 @@ def irregular_error(
     longest = pd.Timedelta(steps[same].max())
     return where.error(
         TimeError,
-        f"irregular steps: {len(odd):,} of {int(same.sum()):,} differ from the usual {span(pd.Timedelta(step))}; the first "
+        f"irregular steps: {len(odd):,} of {int(same.sum()):,} differ from the usual {span(pd.Timedelta(step))}; the "
+        "first "
         f"runs from {shown(stamps[at - 1])} to {shown(stamps[at])}, the longest is {span(longest)}.",
         position=int(positions[at]),
         column=name,
@@ -180,7 +181,8 @@ def span(length: pd.Timedelta) -> str:
 
 
 def grid_from(first: pd.Timestamp, last: pd.Timestamp, grid: Grid) -> NDArray[np.datetime64]:
-    """Stamps of a grid that covers ``first`` to ``last``, anchored at round clock times; one stamp may follow ``last``."""
+    """Stamps of a grid that covers ``first`` to ``last``, anchored at round clock times; one stamp may follow "
+    "``last``."""
     if grid.calendar is not None:
         sessions: NDArray[np.datetime64] = grid.between(first, last + pd.Timedelta(days=30)).to_numpy()
         return sessions.astype("datetime64[ns]")

@@ -81,7 +81,8 @@ def gap_limit(gaps: str) -> int | None:
     if name == "interpolate" and number.isdigit() and int(number) > 0:
         return int(number)
     raise UsageError(
-        f"gaps {gaps!r} is not one of error, mask, interpolate:N.{did_you_mean(name, ('error', 'mask', 'interpolate'))}",
+        f"gaps {gaps!r} is not one of error, mask, "
+        f"interpolate:N.{did_you_mean(name, ('error', 'mask', 'interpolate'))}",
         hint="For instance interpolate:3 fills runs of at most three missing rows.",
     )
 
@@ -115,6 +116,11 @@ class Rows:
     aware: bool
     where: Where
     notes: list[str] = field(default_factory=list)
+
+    def of(self, code: int) -> NDArray[np.int64]:
+        """Row numbers of one series; only once the rows are in order."""
+        low, high = np.searchsorted(self.codes, [code, code + 1])
+        return np.arange(low, high)
 
     def take(self, index: NDArray[Any]) -> Rows:
         """The rows at ``index`` (positions or a mask)."""
@@ -176,7 +182,8 @@ def mask_sentinels(rows: Rows) -> None:
         for code, at in values.mask_sentinels(column).items():
             column[at] = np.nan
             rows.notes.append(
-                f"{name}: {code:g} read as missing in {plural(len(at), 'row')} ({rows.where.lines_of(rows.positions[at])})."
+                f"{name}: {code:g} read as missing in {plural(len(at), 'row')} "
+                f"({rows.where.lines_of(rows.positions[at])})."
             )
 
 
@@ -206,7 +213,8 @@ def without_doubles(rows: Rows, policy: str, forgotten: str | None) -> Rows:
         equal &= (left == right) | (np.isnan(left) & np.isnan(right))
     if equal.all():
         rows.notes.append(
-            f"{plural(len(double), 'row')} repeated an earlier one exactly ({rows.where.lines_of(rows.positions[double])}): "
+            f"{plural(len(double), 'row')} repeated an earlier one exactly "
+            f"({rows.where.lines_of(rows.positions[double])}): "
             "left out."
         )
         policy = "first"
@@ -266,7 +274,7 @@ def possible(rows: Rows, policy: str) -> Rows:
     if not prices or policy == "keep":
         return rows
     for code in range(max(len(rows.ids), 1)):
-        one = np.flatnonzero(rows.codes == code)
+        one = rows.of(code)
         bars = {kind: rows.cells[column][one] for kind, column in rows.prices.items()}
         for name in prices:
             _refuse_or_mask(rows, one, bars, name, kinds[name], policy)
@@ -292,9 +300,10 @@ def _refuse_or_mask(
             )
         return
     if len(low):
+        more = f" ({len(low) - 1:,} more not above zero)" if len(low) > 1 else ""
         raise rows.where.error(
             ValueRangeError,
-            f"a price of {rows.cells[name][low[0]]:g}{f' ({len(low) - 1:,} more not above zero)' if len(low) > 1 else ''}.",
+            f"a price of {rows.cells[name][low[0]]:g}{more}.",
             position=int(rows.positions[low[0]]),
             column=name,
             hint="Empty the cell if the price is missing, or use --impossible mask (or keep, if it is true).",
@@ -303,7 +312,8 @@ def _refuse_or_mask(
         at, ratio = one[basis[0]], basis[1]
         raise rows.where.error(
             ValueRangeError,
-            f"{name} lies outside Low to High in {plural(len(at), 'row')}, the last on {shown(rows.ds[at[-1]])}: it is on "
+            f"{name} lies outside Low to High in {plural(len(at), 'row')}, the last on {shown(rows.ds[at[-1]])}: it is "
+            "on "
             f"another adjustment basis, {ratio:.2f} times Open there, and a model would learn the break.",
             position=int(rows.positions[at[0]]),
             column=name,

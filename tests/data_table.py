@@ -62,6 +62,7 @@ def _prices(file: str, rows: int, words: str = "", missing: int = 0, grid: str =
     return Case(f"stocks/{file}", words, grid, rows, missing)
 
 
+_BASES = ("line 2", "'Close'", "560 rows", "--target 'Open'")
 SENSORS = (
     Case("sensors/ETTh1.csv", refused=("7 columns could be the target", "--target")),
     Case("sensors/ETTh1.csv", "--target OT", "h", 17420),
@@ -101,11 +102,11 @@ SENSORS = (
     Case("sensors/sunspots_yearly.csv", "", "YS-JAN", 309),
 )
 STOCKS = (
-    Case("stocks/google_course/Google_Stock_Price_Train.csv", refused=("line 2", "'Close'", "560 rows", "--target 'Open'")),
+    Case("stocks/google_course/Google_Stock_Price_Train.csv", refused=_BASES),
     _prices("google_course/Google_Stock_Price_Train.csv", 1258, "--target Open"),
     _prices("google_course/Google_Stock_Price_Train.csv", 698, "--impossible mask"),
     _prices("google_course/Google_Stock_Price_Test.csv", 20),
-    Case("stocks/google_course/variant_semicolon_bom_Train.csv", refused=("line 2", "'Close'", "560 rows", "--target 'Open'")),
+    Case("stocks/google_course/variant_semicolon_bom_Train.csv", refused=_BASES),
     _prices("google_course/variant_semicolon_bom_Train.csv", 1258, "--target Open --past Volume"),
     _prices("mpf_yahoofinance-AAPL-20040819-20180120.csv", 3379),
     _prices("mpf_yahoofinance-SPY-20080101-20180101.csv", 2519, "--target 'Adj Close'"),

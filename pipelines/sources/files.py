@@ -156,7 +156,8 @@ def _stacked(tables: list[Table], options: Options) -> Table:
         odd = set(map(str, table.frame.columns)) ^ set(map(str, first))
         if odd:
             raise FileFormatError(
-                f"{table.where.name()} and {tables[0].where.name()} have different columns ({', '.join(sorted(odd)[:4])}).",
+                f"{table.where.name()} and {tables[0].where.name()} have different columns "
+                f"({', '.join(sorted(odd)[:4])}).",
                 hint="Read files of one layout together, others on their own.",
             )
     known = options.id or columns.id_column(pd.concat([t.frame for t in tables]), None, [], tables[0].where, [])
@@ -189,7 +190,8 @@ def long_layout(table: Table, options: Options) -> Table:
         if options.time is not None or looks_like_dates(frame[first]):
             return table
         raise FileFormatError(
-            f"{table.where.name()}: one series per row ({plural(len(frame), 'row')}, {plural(len(rest), 'column')}) and no dates.",
+            f"{table.where.name()}: one series per row ({plural(len(frame), 'row')}, {plural(len(rest), 'column')}) "
+            "and no dates.",
             hint="Say where its rows begin: --time 2015-01-01 --freq h (rows become series).",
         )
     order = np.argsort(np.tile(np.arange(len(frame)), len(rest)), kind="stable")

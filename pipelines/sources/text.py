@@ -202,7 +202,8 @@ def decode(data: bytes, path: Path, encoding: str | None, notes: list[str]) -> s
             line = data.count(b"\n", 0, failure.start) + 1
             byte = data[failure.start]
             notes.append(
-                f"{path.name}, line {line}: byte 0x{byte:02x} is not UTF-8; read as Windows-1252 (--encoding if that is wrong)."
+                f"{path.name}, line {line}: byte 0x{byte:02x} is not UTF-8; read as Windows-1252 (--encoding if that "
+                "is wrong)."
             )
         return text.replace("\r\n", "\n").replace("\r", "\n")
     assert failure is not None
@@ -328,7 +329,8 @@ def _table(
     short = np.flatnonzero(widths < width)
     if len(short) and usual >= width:
         notes.append(
-            f"{path.name}, {where.lines_of(short)}: {plural(len(short), 'row')} with fewer than {width} cells; the rest is missing."
+            f"{path.name}, {where.lines_of(short)}: {plural(len(short), 'row')} with fewer than {width} cells; the "
+            "rest is missing."
         )
     cells = [row[:width] + [""] * (width - len(row)) if len(row) != width else row for row in body]
     head = [name.strip() for name in names]
@@ -338,7 +340,9 @@ def _table(
         kept = np.flatnonzero(~repeated)
         cells, where = [cells[position] for position in kept], Where(where.names, np.asarray(numbers, np.int64)[kept])
     frame = pd.DataFrame(cells, columns=range(width), dtype="str")
-    nameless = [position for position, name in enumerate(names) if not name.strip() and bool((frame[position] == "").all())]
+    nameless = [
+        position for position, name in enumerate(names) if not name.strip() and bool((frame[position] == "").all())
+    ]
     frame = frame.drop(columns=nameless)
     frame.columns = pd.Index([name for position, name in enumerate(names) if position not in nameless])
     return Table(frame, where, notes)
@@ -365,6 +369,7 @@ def _yfinance(rows: list[list[str]], numbers: list[int], path: Path, notes: list
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     notes.append(
-        f"{path.name} has the header of yfinance.download: read as {plural(len(parts), 'ticker')} ({', '.join(dict.fromkeys(tickers))})."
+        f"{path.name} has the header of yfinance.download: read as {plural(len(parts), 'ticker')} "
+        f"({', '.join(dict.fromkeys(tickers))})."
     )
     return Table(frame.fillna(""), Where((path.name,), np.tile(lines, len(parts))), notes)

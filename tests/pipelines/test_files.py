@@ -1,4 +1,5 @@
-"""Reading files: every way a csv can be wrong is read in one documented way, or refused with file, line, column, remedy."""
+"""Reading files: every way a csv can be wrong is read in one documented way, or refused with file, line, column, "
+"remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ Write = Callable[..., Path]
 def write(tmp_path: Path) -> Write:
     """Writes lines (or bytes) to a file and returns its path."""
 
-    def put(*lines: str, data: bytes | None = None, name: str = "f.csv", end: str = "\n", encoding: str = "utf-8") -> Path:
+    def put(
+        *lines: str, data: bytes | None = None, name: str = "f.csv", end: str = "\n", encoding: str = "utf-8"
+    ) -> Path:
         path = tmp_path / name
         path.write_bytes(data if data is not None else (end.join(lines) + end).encode(encoding))
         return path
@@ -55,7 +58,9 @@ def refuses(kind: type[Exception], *words: str) -> pytest.RaisesExc[Exception]:
 
 
 def test_western_thousands_are_read_and_said(write: Write) -> None:
-    panel = read_csv(write("ds,y,z", '2024-01-01,"1,234.5",1', '2024-01-02,"1,234,567",2', "2024-01-03,8,3"), target="y")
+    panel = read_csv(
+        write("ds,y,z", '2024-01-01,"1,234.5",1', '2024-01-02,"1,234,567",2', "2024-01-03,8,3"), target="y"
+    )
     assert values(panel) == [1234.5, 1234567.0, 8.0]
     assert said(panel, "y: thousands separators removed in 2 rows")
 
@@ -66,7 +71,9 @@ def test_indian_thousands_are_read(write: Write) -> None:
 
 
 def test_a_decimal_comma_with_thousands_points_is_read_and_said(write: Write) -> None:
-    panel = read_csv(write("ds;y;z", "2024-01-01;1.234,5;1.000", "2024-01-02;2,25;2.000", "2024-01-03;3;3.500"), target=["y", "z"])
+    panel = read_csv(
+        write("ds;y;z", "2024-01-01;1.234,5;1.000", "2024-01-02;2,25;2.000", "2024-01-03;3;3.500"), target=["y", "z"]
+    )
     assert values(panel.select(["y"])) == [1234.5, 2.25, 3.0]
     assert values(panel.select(["z"])) == [1000.0, 2000.0, 3500.0]
     assert said(panel, "decimal comma")
@@ -94,7 +101,8 @@ def test_two_decimal_marks_in_one_file_are_refused(write: Write) -> None:
 
 def test_currency_percent_suffix_and_accounting_negatives(write: Write) -> None:
     panel = read_csv(
-        write("ds;a;b;c;d", "2024-01-01;$1,234.50;5%;1.5M;(12.5)", "2024-01-02;$2.25;6.5%;900K;3.0"), target=["a", "b", "c", "d"]
+        write("ds;a;b;c;d", "2024-01-01;$1,234.50;5%;1.5M;(12.5)", "2024-01-02;$2.25;6.5%;900K;3.0"),
+        target=["a", "b", "c", "d"],
     )
     assert [values(panel.select([name]))[0] for name in "abcd"] == [1234.5, 5.0, 1_500_000.0, -12.5]
     assert said(panel, "values are in percent")
@@ -224,7 +232,9 @@ def test_an_unknown_column_is_refused_with_the_nearest_name(write: Write) -> Non
     ],
 )
 def test_a_date_split_over_columns_is_put_together(write: Write, head: str, first: str, second: str) -> None:
-    panel = read_csv(write(head, first, second), freq="D" if "Day" not in head and "Time" not in head and "time" not in head else "h")
+    panel = read_csv(
+        write(head, first, second), freq="D" if "Day" not in head and "Time" not in head and "time" not in head else "h"
+    )
     assert str(panel.start)[:10] == "2024-01-31"
     assert str(panel.end)[:10] == "2024-02-01"
     assert said(panel, "put together")
@@ -232,7 +242,9 @@ def test_a_date_split_over_columns_is_put_together(write: Write, head: str, firs
 
 def test_the_two_row_header_of_yfinance_is_a_panel_of_tickers(write: Write) -> None:
     index = pd.date_range("2024-01-02", periods=3, name="Date")
-    columns = pd.MultiIndex.from_product([["Close", "Open", "High", "Low", "Volume"], ["AAPL", "MSFT"]], names=["Price", "Ticker"])
+    columns = pd.MultiIndex.from_product(
+        [["Close", "Open", "High", "Low", "Volume"], ["AAPL", "MSFT"]], names=["Price", "Ticker"]
+    )
     frame = pd.DataFrame(np.arange(30.0).reshape(3, 10) + 10, index=index, columns=columns)
     frame["High"] += 50
     frame["Low"] = 1.0
@@ -260,7 +272,9 @@ def test_a_junk_first_row_is_left_out_and_said(write: Write) -> None:
 
 
 def test_titles_above_and_totals_below_the_table_are_left_out_and_said(write: Write) -> None:
-    panel = read_csv(write("# exported by X", "Sales report", "ds,y", "2024-01-01,1", "2024-01-02,2", "2024-01-03,4", "Total,7"))
+    panel = read_csv(
+        write("# exported by X", "Sales report", "ds,y", "2024-01-01,1", "2024-01-02,2", "2024-01-03,4", "Total,7")
+    )
     assert values(panel) == [1.0, 2.0, 4.0]
     assert said(panel, "2 lines above the table left out")
     assert said(panel, "Line 7 left out: 'Total'")
@@ -294,7 +308,10 @@ def test_an_open_quote_is_refused(write: Write) -> None:
         (b"\n \n", "is empty"),
         (b"ds,y\n", "a header and no rows"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS pointer"),
-        (b"<!DOCTYPE html><html><head><title>404 Not Found</title></head></html>", "an HTML page titled '404 Not Found'"),
+        (
+            b"<!DOCTYPE html><html><head><title>404 Not Found</title></head></html>",
+            "an HTML page titled '404 Not Found'",
+        ),
         (b'{"a": [1, 2]}', "is JSON"),
         (b"\x00\x01\x02binary", "is binary"),
         (b"%PDF-1.7 ...", "is a PDF"),
@@ -390,7 +407,9 @@ def test_a_long_file_without_an_id_chosen_is_refused_and_the_column_named(write:
 
 
 def test_wide_columns_become_series_and_their_padding_is_trimmed(write: Write) -> None:
-    panel = read_csv(write("ds,a,b", "2024-01-01,1,", "2024-01-02,2,5", "2024-01-03,,6", "2024-01-04,4,7"), target=["a", "b"])
+    panel = read_csv(
+        write("ds,a,b", "2024-01-01,1,", "2024-01-02,2,5", "2024-01-03,,6", "2024-01-04,4,7"), target=["a", "b"]
+    )
     assert panel.ids == ("a", "b")
     assert panel.lengths.tolist() == [4, 3]
     assert said(panel, "1 leading row without a target left out")

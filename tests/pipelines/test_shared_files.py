@@ -40,18 +40,33 @@ def test_the_table_names_every_file() -> None:
     ("file", "options", "verdict", "expected"),
     [
         ("stocks/google_course/Google_Stock_Price_Train.csv", {}, "refused", [("different_bases", 2, "Close", 560)]),
-        ("stocks/bokeh_AAPL.csv", {}, "usable", [("unadjusted_split", 80, "Close", 1), ("unadjusted_split", 1256, "Close", 1)]),
-        ("stocks/yf_repair/SSW-JO-1d-100x-error.csv", {}, "usable", [("unit_jump", 8, "Close", 1), ("low_above", 17, "Low", 1)]),
+        (
+            "stocks/bokeh_AAPL.csv",
+            {},
+            "usable",
+            [("unadjusted_split", 80, "Close", 1), ("unadjusted_split", 1256, "Close", 1)],
+        ),
+        (
+            "stocks/yf_repair/SSW-JO-1d-100x-error.csv",
+            {},
+            "usable",
+            [("unit_jump", 8, "Close", 1), ("low_above", 17, "Low", 1)],
+        ),
         ("stocks/mpf_yahoofinance-SPY-20080101-20180101.csv", {}, "usable", [("low_above", 1808, "Low", 2)]),
         ("stocks/lean/daily/qqq.zip", {"target": ["c5"]}, "usable", [("rename_hole", 1441, "c1", 1588)]),
         ("stocks/sp5yr/APTV_data.csv", {}, "usable", [("too_short", None, "close", 44)]),
         ("stocks/mpf_yahoofinance-AAPL-20040819-20180120.csv", {}, "fine", []),
         ("sensors/nab/art_flatline.csv", {}, "usable", [("constant", None, "value", 4032)]),
         ("sensors/nab/machine_temperature_system_failure.csv", {}, "refused", [("time_stamps", 10151, "timestamp", 1)]),
-        ("sensors/DailyDelhiClimateTrain.csv", {"target": ["meantemp"]}, "usable", [("outliers", 1184, "meanpressure", 9)]),
+        (
+            "sensors/DailyDelhiClimateTrain.csv",
+            {"target": ["meantemp"]},
+            "usable",
+            [("outliers", 1184, "meanpressure", 9)],
+        ),
         ("sensors/daily-min-temperatures.csv", {}, "fine", [("gaps", 1461, "Date", 2)]),
     ],
-)  # fmt: skip
+)
 def test_the_check_finds_what_the_manifest_says(
     file: str, options: dict[str, list[str]], verdict: str, expected: list[tuple[str, int | None, str, int]]
 ) -> None:

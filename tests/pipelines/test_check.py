@@ -1,0 +1,169 @@
+"""The check of a file reports every finding with line and column, goes on after a refusal, and is plain JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.check import Report, check_file
+from pipelines.errors import UsageError
+
+
+def write(path: Path, frame: pd.DataFrame) -> Path:
+    frame.to_csv(path, index=False)
+    return path
+
+
+def series(count: int = 200, freq: str = "D") -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"ds": pd.date_range("2023-01-02", periods=count, freq=freq), "y": 50 + rng.normal(0, 1, count)}
+    )
+
+
+def prices(count: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, count)))
+    return pd.DataFrame(
+        {
+            "Date": pd.date_range("2023-01-02", periods=count, freq="B"), "Open": close, "High": close * 1.02,
+            "Low": close * 0.98, "Close": close, "Volume": 1000 + rng.integers(0, 100, count),
+        }
+    )  # fmt: skip
+
+
+def codes(report: Report) -> set[tuple[str, int | None, str | None]]:
+    return {(finding.code, finding.row, finding.column) for finding in report.findings}
+
+
+def test_a_clean_file_is_fine_and_says_what_it_is(tmp_path: Path) -> None:
+    report = check_file(write(tmp_path / "f.csv", series()))
+    assert (report.verdict, report.text, report.findings) == ("fine", "fine.", ())
+    assert report.facts["rows"] == 200
+    assert report.facts["frequency"] == "D"
+    assert report.facts["target"] == "y"
+    assert "Target: y." in report.notes
+
+
+def test_the_report_is_one_json_document(tmp_path: Path) -> None:
+    rows = prices()
+    rows.loc[10, "High"] = 1
+    document = json.loads(json.dumps(check_file(write(tmp_path / "f.csv", rows)).to_json(), allow_nan=False))
+    assert document["schema"] == 1
+    assert document["verdict"] == "usable"
+    assert document["findings"][0] == {
+        "code": "high_below", "severity": "warning", "message": "High is below Open or Close in 1 row (line 12).",
+        "row": 12, "column": "High", "count": 1, "hint": "Compare these rows with the source.",
+    }  # fmt: skip
+
+
+def test_gaps_outliers_and_short_series_are_found_with_their_lines(tmp_path: Path) -> None:
+    rows = series(60)
+    rows.loc[20, "y"] = 500.0
+    report = check_file(write(tmp_path / "f.csv", rows.drop(index=[30, 31])), lookback=60, horizon=5)
+    assert codes(report) == {("outliers", 22, "y"), ("gaps", 31, "ds"), ("too_short", None, "y")}
+    assert "58 values; a model with this lookback and horizon needs 65" in str(report)
+
+
+def test_outliers_are_looked_for_in_other_columns_too(tmp_path: Path) -> None:
+    rows = series()
+    rows["pressure"] = 1000 + np.random.default_rng(1).normal(0, 5, len(rows))
+    rows.loc[50, "pressure"] = 7679.0
+    report = check_file(write(tmp_path / "f.csv", rows), target="y")
+    assert codes(report) == {("outliers", 52, "pressure")}
+
+
+def test_a_partial_first_and_last_day_are_found(tmp_path: Path) -> None:
+    rows = series()
+    rows.loc[[0, 199], "y"] = [20.0, 3.0]
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert {("partial_edge", 2, "y"), ("partial_edge", 201, "y")} <= codes(report)
+
+
+def test_a_partial_last_bar_is_found_by_its_volume(tmp_path: Path) -> None:
+    rows = prices()
+    rows.loc[199, "Volume"] = 90
+    assert codes(check_file(write(tmp_path / "f.csv", rows))) == {("partial_last_bar", 201, "Volume")}
+
+
+def test_prices_that_cannot_be_are_an_error_and_the_rest_is_still_checked(tmp_path: Path) -> None:
+    rows = prices()
+    rows.loc[7, "Close"] = 0.0
+    rows.loc[20, "Low"] = 1e6
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert report.verdict == "refused"
+    assert {("values", 9, "Close"), ("price_not_positive", 9, "Close"), ("low_above", 22, "Low")} <= codes(report)
+    assert "--impossible mask" in report.text
+
+
+def test_two_bases_an_unadjusted_split_and_the_basis_are_named(tmp_path: Path) -> None:
+    rows = prices()
+    rows.loc[:49, "Close"] *= 2
+    report = check_file(write(tmp_path / "a.csv", rows))
+    assert ("different_bases", 2, "Close") in codes(report)
+    assert "different bases" in report.facts["basis"]
+    split = prices()
+    split["Adj Close"] = split["Close"]
+    split.loc[:99, ["Open", "High", "Low", "Close"]] *= 4
+    report = check_file(write(tmp_path / "b.csv", split))
+    assert codes(report) == {("unadjusted_split", 102, "Close")}
+    assert report.facts["basis"] == "Close as traded, Adj Close for splits and dividends"
+
+
+def test_several_refusals_are_all_reported(tmp_path: Path) -> None:
+    rows = series(100, "h")
+    rows = pd.concat([rows.iloc[:50], rows.iloc[49:50].assign(y=1.0), rows.iloc[50:]])
+    rows["ds"] = rows["ds"].where(np.arange(len(rows)) != 80, rows["ds"] + pd.Timedelta("7min"))
+    report = check_file(write(tmp_path / "f.csv", rows))
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    assert [(finding.code, finding.row) for finding in errors] == [("time_stamps", 52), ("time_stamps", 82)]
+    assert "irregular" in errors[1].message
+    assert report.facts["rows"] == 100
+
+
+def test_a_file_with_several_values_is_usable_once_a_target_is_named(tmp_path: Path) -> None:
+    rows = series().rename(columns={"y": "a"}).assign(b=lambda frame: frame["a"] * 2)
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert report.verdict == "usable"
+    assert codes(report) == {("choose_target", None, None)}
+
+
+def test_constant_and_identical_series_are_found(tmp_path: Path) -> None:
+    rows = pd.concat([series().assign(id=name) for name in "ab"] + [series().assign(id="c", y=1.0)])
+    report = check_file(write(tmp_path / "f.csv", rows), id="id")
+    assert {finding.code for finding in report.findings} == {"constant", "identical"}
+    assert any("a and b are the same" in finding.message for finding in report.findings)
+
+
+@pytest.mark.parametrize(("shift", "severity"), [(0.0, "warning"), (1.0, "error")])
+def test_overlap_of_a_training_and_a_test_file_is_found(tmp_path: Path, shift: float, severity: str) -> None:
+    rows = series()
+    train, test = rows.iloc[:150], rows.iloc[148:].assign(y=lambda frame: frame["y"] + shift)
+    report = check_file(write(tmp_path / "train.csv", train), other=write(tmp_path / "test.csv", test))
+    (found,) = report.findings
+    assert (found.code, found.severity, found.row, found.count) == ("overlap", severity, 2, 2)
+    assert "test.csv" in found.message
+
+
+def test_what_is_no_table_is_a_refusal_not_a_crash(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("<html><title>Sign in</title></html>")
+    report = check_file(tmp_path / "f.csv")
+    assert report.verdict == "refused"
+    assert "HTML page titled 'Sign in'" in report.text
+    assert codes(report) == {("not_a_table", None, None)}
+
+
+def test_a_rename_hole_is_named_with_the_prices_on_both_sides(tmp_path: Path) -> None:
+    rows = prices(300).drop(index=range(100, 200))
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert ("rename_hole", 101, "Date") in codes(report)
+    assert any("no rows for 100 sessions" in finding.message for finding in report.findings)
+
+
+def test_a_wrong_policy_is_an_error_of_the_caller(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="gaps 'fill'"):
+        check_file(write(tmp_path / "f.csv", series()), gaps="fill")
