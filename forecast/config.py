@@ -18,6 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipelines.errors import UsageError, did_you_mean
 
 Auto = Literal["auto"]
+CORES = (
+    "rnn",
+    "rnn-relu",
+    "lstm",
+    "gru",
+)  # the registry of forecast.nn.cores, known here without torch; a test compares
 
 
 class _Section(BaseModel):
@@ -76,6 +82,13 @@ class ModelConfig(_Section):
     loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Point head only.")
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     skip: int | Auto = Field(default="auto", description="Values a linear skip reads (LSTNet); 0 for none.")
+
+    @field_validator("core")
+    @classmethod
+    def _core(cls, value: str) -> str:
+        if value not in CORES:
+            raise ValueError(f"there is no model {value!r}.{did_you_mean(value, CORES)} Models: {', '.join(CORES)}")
+        return value
 
     @field_validator("quantiles")
     @classmethod

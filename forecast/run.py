@@ -83,7 +83,7 @@ class DataRequest:
             raise UsageError("no file given.", hint="Use --csv FILE.")
         target: Any = list(self.target) if len(self.target) > 1 else self.target[0] if self.target else None
         panel = read_file(
-            self.csv, time=self.time, target=target, id=self.id, past=self.past, future=self.future,
+            self.csv, time=self.time, target=target, id=self.id, past=("*",) if self.past == ("all",) else self.past, future=self.future,
             static=self.static, **{name: value for name, value in self.options.items() if value is not None},
         )  # fmt: skip
         if self.end is not None:
@@ -192,8 +192,7 @@ def run_fit(
     """
     from forecast.train import fit
 
-    if out is not None and out.exists():
-        raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
+    check_free(out)
     clock = time.perf_counter()
     model = fit(panel, config, progress=progress)
     seconds = {"train": time.perf_counter() - clock}
@@ -207,6 +206,16 @@ def run_fit(
         run.path = save_run(run, out or default_folder(panel, model))
         seconds["save"] = time.perf_counter() - clock
     return run
+
+
+def check_free(out: Path | None) -> None:
+    """Refuse a folder that is there, before any work is done.
+
+    Raises:
+        UsageError: ``out`` exists.
+    """
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
 
 
 def validate(model: Model, panel: Panel) -> Validation:

@@ -74,7 +74,7 @@ def _rows_until(panel: Panel, stamp: np.datetime64) -> Index:
 def settle(config: Config, panel: Panel) -> Config:
     """``config`` with every ``"auto"`` settled from the data; a settled one comes back unchanged.
 
-    Assumptions, named: exchange data with positive prices is ``price``, all else is ``sensor``. Prices: log
+    Assumptions, named: what :func:`looks_like_prices` is ``price``, all else is ``sensor``. Prices: log
     returns from the last close, in units of volatility, no skip. Sensors: values relative to a causal mean of
     about a season, with a linear skip over two weeks (fourteen seasons), at most 512 values and a tenth of the
     training rows. Truncated BPTT: 64 steps, at most an eighth of the training rows; as many lanes as leave
@@ -118,11 +118,14 @@ def settle(config: Config, panel: Panel) -> Config:
     return config.override(**settled)
 
 
+PRICE_NAMES = frozenset({"open", "high", "low", "close", "adj close", "adjclose", "adj_close", "price", "last"})
+
+
 def looks_like_prices(panel: Panel) -> bool:
-    """Exchange sessions or a source that says so, and nothing but positive values."""
-    exchange = panel.grid.calendar is not None or panel.meta.get("kind") == "price"
-    values = panel.column("y")
-    return exchange and not bool(np.any(values <= 0))
+    """Exchange sessions, a source that says so or a target with the name of a price; and only positive values."""
+    named = panel.target.strip().casefold() in PRICE_NAMES
+    prices = named or panel.grid.calendar is not None or panel.meta.get("kind") == "price"
+    return prices and not bool(np.any(panel.column("y") <= 0))
 
 
 def pipeline_spec(config: Config) -> PipelineSpec:

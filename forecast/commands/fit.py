@@ -65,6 +65,7 @@ def fit(
         static=tuple(static or ()),
         options={"freq": freq, "gaps": gaps, "irregular": irregular, "duplicates": duplicates, "tz": tz, "dayfirst": dayfirst},
     )  # fmt: skip
+    flow.check_free(out)
     panel = request.load()
     if not json:
         show_data(screen.out(), panel)

@@ -1,0 +1,216 @@
+"""The command line as a person uses it: exit codes, one JSON document, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast.cli import main
+
+QUICK = ["--horizon", "2", "--epochs", "2", "--set", "model.hidden=8", "--threads", "1"]
+
+
+def run(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "forecast", *args], cwd=cwd, capture_output=True, text=True, check=False,
+        env={**os.environ, "COLUMNS": "160", **(env or {})},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside the checkout with a sensor file and a long file of two series."""
+    folder = tmp_path_factory.mktemp("work")
+    rng = np.random.default_rng(0)
+    stamps = pd.date_range("2024-01-01", periods=400, freq="h")
+    wide = pd.DataFrame({"when": stamps, "power": 5 + np.sin(np.arange(400) / 4) + rng.normal(0, 0.1, 400)})
+    wide["temp"] = rng.normal(size=400)
+    wide.to_csv(folder / "plant.csv", index=False)
+    long = pd.concat([wide.assign(site=name, power=wide["power"] * k) for k, name in ((1, "north"), (3, "south"))])
+    long.to_csv(folder / "sites.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(place: Path) -> dict[str, object]:
+    """The document of one fit on the S&P 500 sample."""
+    done = run("fit", "--ticker", "^GSPC", "--source", "sample", *QUICK, "--out", "spx", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, object] = json.loads(done.stdout)
+    return document
+
+
+def test_fit_json(fitted: dict, place: Path) -> None:
+    assert set(fitted) == {"schema", "run", "series", "forecast", "validation", "timing", "config"}
+    assert fitted["schema"] == 1
+    assert fitted["series"]["rows"] == 5031
+    assert fitted["series"]["last"] == {"^GSPC": pytest.approx(2506.85)}
+    # the sessions after 2018-12-31: New Year's Day is none
+    assert [row["ds"] for row in fitted["forecast"]] == ["2019-01-02T00:00:00", "2019-01-03T00:00:00"]
+    assert fitted["validation"]["verdict"]["label"] in {"skill", "no skill", "worse than naive", "too little data"}
+    assert {row["model"] for row in fitted["validation"]["scores"]} >= {"lstm", "naive", "drift", "seasonal naive"}
+    assert not (place / "lightning_logs").exists()
+
+
+def test_run_folder(fitted: dict, place: Path) -> None:
+    names = {file.name for file in (place / "spx").iterdir()}
+    assert names >= {
+        "config.json", "pipeline.json", "weights.safetensors", "state.safetensors", "data.parquet", "manifest.json",
+        "forecast.csv", "scores.csv", "forecast.png",
+    }  # fmt: skip
+    assert (place / "spx" / "forecast.png").read_bytes()[:4] == b"\x89PNG"
+    table = pd.read_csv(place / "spx" / "forecast.csv")
+    assert table["lstm"].tolist() == pytest.approx([row["lstm"] for row in fitted["forecast"]])
+
+
+def test_predict_gives_the_same_bits_in_a_new_process(fitted: dict, place: Path) -> None:
+    done = run("predict", "spx", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["forecast"] == fitted["forecast"]
+    assert done.stderr == ""
+
+
+def test_predict_on_other_rows(fitted: dict, place: Path) -> None:
+    done = run("predict", "spx", "--ticker", "^GSPC", "--source", "sample", "--end", "2018-11-21", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    # Thanksgiving 2018 was the 22nd
+    assert [row["ds"][:10] for row in json.loads(done.stdout)["forecast"]] == ["2018-11-23", "2018-11-26"]
+
+
+def test_what_a_person_sees(place: Path) -> None:
+    done = run("fit", "--csv", "plant.csv", "--time", "when", "--target", "power", "--past", "temp", *QUICK, cwd=place)
+    assert done.returncode == 0, done.stderr
+    for piece in ("400 rows", "2024-01-01 to 2024-01-17 15:00:00", "Trained lstm", "Forecast", "Holdout", "Verdict",
+                  "seasonal naive", "never saw these rows", "Run folder", "forecast.png"):  # fmt: skip
+        assert piece in done.stdout, piece
+    assert done.stderr == ""
+
+
+def test_several_series_by_id(place: Path) -> None:
+    done = run("fit", "--csv", "sites.csv", "--time", "when", "--target", "power", "--id", "site", *QUICK,
+               "--model", "gru", "--out", "sites", "--json", cwd=place)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["forecast"]
+    assert [row["unique_id"] for row in rows] == ["north", "north", "south", "south"]
+    assert rows[2]["gru"] > 2 * rows[0]["gru"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["fit"], 2, "neither a ticker nor a file"),
+        (["fit", "--ticker", "A", "--csv", "plant.csv"], 2, "both a ticker and a file"),
+        (["fit", "--csv", "nothing.csv"], 3, "nothing.csv"),
+        (["fit", "--csv", "plant.csv", "--time", "when", "--target", "powr"], 2, "power"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--set", "model.hiden=3"], 2, "Did you mean 'model.hidden'"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--model", "lstn"], 2, "Did you mean 'lstm'"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--horizon", "0"], 2, "horizon"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--out", "plant.csv"], 2, "exists already"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--preset", "prise"], 2, "Did you mean 'price'"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--config", "none.toml"], 2, "no such configuration"),
+        (["fit", "--ticker", "^GSPD", "--source", "sample"], 4, "Did you mean"),
+        (["fit", "--ticker", "AAPL", "--offline"], 4, "cache"),
+        (["predict", "nowhere"], 5, "not a run folder"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--csv-sep", ";"], 2, "No such option"),
+    ],
+)  # fmt: skip
+def test_wrong_use(
+    place: Path,
+    args: list[str],
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["forecast", *args])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    out, err = capsys.readouterr()
+    assert stop.value.code == code, err
+    assert says in " ".join(err.split())
+    assert "Traceback" not in out + err
+    assert out == ""
+
+
+def test_errors_under_json_are_one_document(place: Path) -> None:
+    done = run("fit", "--csv", "nothing.csv", "--json", cwd=place)
+    document = json.loads(done.stdout)
+    assert document["error"]["code"] == done.returncode == 3
+    assert document["error"]["hint"]
+
+
+def test_debug_shows_the_traceback(place: Path) -> None:
+    done = run("predict", "nowhere", "--debug", cwd=place)
+    assert "Traceback" in done.stderr
+
+
+def test_settings_from_a_file_and_flags_win(place: Path) -> None:
+    (place / "my.toml").write_text('[data]\nhorizon = 4\n[model]\ncore = "gru"\nhidden = 8\n[train]\nepochs = 2\n')
+    args = ["fit", "--csv", "plant.csv", "--time", "when", "--target", "power", "--config", "my.toml", "--horizon", "3"]
+    done = run(*args, "--out", "fromfile", "--json", cwd=place)
+    config = json.loads(done.stdout)["config"]
+    assert (config["data"]["horizon"], config["model"]["core"], config["model"]["hidden"]) == (3, "gru", 8)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_nothing_behind(place: Path, number: signal.Signals, code: int) -> None:
+    out = place / f"killed-{code}"
+    job = subprocess.Popen(
+        [sys.executable, "-m", "forecast", "fit", "--ticker", "^GSPC", "--source", "sample", "--epochs", "1000",
+         "--set", "train.patience=1000", "--out", str(out)],
+        cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert job.stdout is not None
+    line = job.stdout.readline()  # what was loaded is printed before training begins
+    assert "5,031 rows" in line
+    time.sleep(6)  # into the middle of training
+    job.send_signal(number)
+    out_text, err_text = job.communicate(timeout=60)
+    assert job.returncode == code, err_text
+    assert "Traceback" not in out_text + err_text
+    assert not out.exists()
+    assert not list(place.glob(f".{out.name}*"))
+
+
+def test_data_commands(place: Path) -> None:
+    listed = run("data", "list", "--json", cwd=place)
+    cards = {card["name"]: card for card in json.loads(listed.stdout)["samples"]}
+    assert cards["sp500"]["rows"] == 5031
+    shown = run("data", "show", "sp500", "--json", cwd=place)
+    assert json.loads(shown.stdout)["card"] == cards["sp500"]
+    unknown = run("data", "show", "sp5oo", cwd=place)
+    assert unknown.returncode == 4
+    assert "Did you mean" in unknown.stderr
+
+
+def test_the_config_knows_every_core() -> None:
+    from forecast.config import CORES
+    from forecast.nn.cores import CORES as REGISTRY
+
+    assert set(CORES) == set(REGISTRY)
+
+
+def test_version_and_help(place: Path) -> None:
+    assert run("--version", cwd=place).stdout.startswith("forecast-toolkit ")
+    text = run("fit", "--help", cwd=place).stdout
+    for flag in ("--ticker", "--csv", "--time", "--target", "--id", "--horizon", "--seed", "--out", "--json"):
+        assert flag in text
+
+
+def test_shell_completion(place: Path) -> None:
+    done = run(cwd=place, env={"_FORECAST_COMPLETE": "complete_bash", "COMP_WORDS": "forecast f", "COMP_CWORD": "1"})
+    assert "fit" in done.stdout
