@@ -20,7 +20,6 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 Array = NDArray[np.float64]
 State = dict[str, Array]
@@ -78,6 +77,8 @@ class Mean:
         return {"mean": np.array(first, np.float64)}
 
     def scan(self, values: Array, state: State) -> tuple[Array, State]:
+        from scipy.signal import lfilter  # half a second to import, and forecasting from a saved run needs no scan
+
         weight = 1.0 / self.window
         keep = 1.0 - weight
         out, _ = lfilter([weight], [1.0, -keep], values, axis=1, zi=(keep * state["mean"])[:, None])
