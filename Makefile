@@ -54,7 +54,7 @@ bench-peers:
 		.venv-$$name/bin/pip install -qq --disable-pip-version-check --requirement $$needs; done
 
 data-table: env
-	@$(PY) -m pytest -q -s -m shared -k data_table
+	@$(PY) -m tests.data_table
 
 clean:
 	@rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

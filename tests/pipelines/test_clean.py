@@ -268,6 +268,7 @@ def test_one_row_gives_no_frequency() -> None:
 
 def test_irregular_stamps_are_refused_or_snapped_to_the_next_stamp() -> None:
     rows = frame(pd.Timestamp("2024-01-01") + pd.to_timedelta([0, 10, 20, 33, 37, 50, 60], unit="min"))
+    with refuses(
         TimeError, "row 4, column 'ds'", "irregular steps: 3 of 6 differ from the usual 10 min", "--irregular snap"
     ):
         from_frame(rows)
