@@ -222,7 +222,7 @@ def _common(bars: Sequence[Bars], calendar: str | None, target: str | None) -> t
         if calendar is None and one.grid != grid:
             raise UsageError(
                 f"{bars[0].ticker} lies on {grid} and {one.ticker} on {one.grid}: one panel has one grid.",
-                hint="Load them apart, or put all on one exchange with --calendar XNYS.",
+                hint="Load them apart, or put all on the sessions of one exchange: load(..., calendar='XNYS').",
             )
     name = target or bars[0].target
     for one in bars:
@@ -236,9 +236,9 @@ def _common(bars: Sequence[Bars], calendar: str | None, target: str | None) -> t
 
 def _covariates(past: str | Sequence[str], bars: Bars, target: str) -> list[str]:
     known = [column for column in bars.frame.columns if column != target]
-    if past == "all":
-        return known
     wanted = [past] if isinstance(past, str) else list(past)
+    if wanted == ["all"]:
+        return known
     for column in wanted:
         if column not in known:
             raise UsageError(
@@ -261,7 +261,7 @@ def _on_grid(bars: Bars, grid: Grid, columns: list[str]) -> tuple[pd.DataFrame, 
     if len(off):
         notes.append(f"{bars.ticker}: {_few(off)} not on {grid} and left out.")
     if not len(frame):
-        raise NoDataInRangeError(f"{bars.ticker}: no row lies on {grid}.", hint="Use another --calendar.")
+        raise NoDataInRangeError(f"{bars.ticker}: no row lies on {grid}.", hint="Use another calendar.")
     stamps = stamps[(stamps >= frame.index[0]) & (stamps <= frame.index[-1])]
     gone = stamps.difference(frame.index)
     if len(gone):
@@ -281,8 +281,10 @@ def _meta(
     stale = [got.stale_since for got in series if got.stale_since is not None]
     fetched = [got.fetched_at for got in series if got.fetched_at is not None]
     currencies = {got.bars.meta.get("currency") for got in series}
+    prices = all(got.bars.target in adjusting.PRICES for got in series)
     return {
         "source": source,
+        "kind": "price" if prices else None,
         "tickers": [got.bars.ticker for got in series],
         "interval": interval,
         "adjust": basis,

@@ -145,7 +145,7 @@ class _Guard:
             except OSError as error:
                 if chart or "query" in (urlsplit(url).hostname or ""):
                     self.failure = error
-                    self.dead = type(error).__name__ == "DNSError" or time.monotonic() >= self.ends
+                    self.dead = _unresolved(error) is not None or time.monotonic() >= self.ends
                 raise
             if chart:
                 self.failure = None
@@ -287,9 +287,9 @@ def _transport(error: Exception | None) -> str:
     """A transport error in words a person knows."""
     text = str(error or "no answer")
     kind = type(error).__name__
-    if kind == "DNSError":
-        host = re.search(r"resolve host:?\s*([\w.\-]+)", text)
-        return f"the name {host.group(1).rstrip('.') if host else 'query2.finance.yahoo.com'} could not be looked up"
+    name = _unresolved(error)
+    if name is not None:
+        return f"the name {name} could not be looked up"
     if "imeout" in kind:
         return "the server did not answer in time"
     if kind == "ProxyError":
@@ -298,6 +298,14 @@ def _transport(error: Exception | None) -> str:
         return "the secure connection could not be set up (certificate)"
     reason = re.sub(r"^Failed to perform, curl: \(\d+\)\s*", "", text).split(". See ")[0].rstrip(".")
     return f"the connection failed ({reason})"
+
+
+def _unresolved(error: Exception | None) -> str | None:
+    """The host or proxy whose name look-up failed; ``None`` for every other error."""
+    found = re.search(r"[Rr]esolve (?:host|proxy)(?: name)?:?\s*([\w.\-]+)", str(error or ""))
+    if found:
+        return found.group(1).rstrip(".")
+    return "query2.finance.yahoo.com" if type(error).__name__ == "DNSError" else None
 
 
 def _final(error: SourceError, symbol: str, tried: int, deadline: float) -> SourceError:
