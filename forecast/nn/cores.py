@@ -12,10 +12,11 @@ zeroed (``reset_state``) and detached (``detach_state``) without knowing the cor
     (torch.Size([4, 10, 8]), [(4, 2, 8), (4, 2, 8)])
 
 On a CPU torch runs an LSTM in oneDNN's fused kernel (forward and backward, about 2.5 times faster)
-when every tensor is a float32 CPU tensor (bfloat16 where the processor has it), the batch is not
-empty, no layer is a projection and ``torch.backends.mkldnn`` is on. Training mode, several layers,
-both directions, dropout between layers and ``batch_first`` keep it. float64, float16 under gradients,
-``proj_size`` and packed sequences fall off it. It has no fused plain RNN or GRU; ``gru.py`` is ours.
+when every tensor is a float32 CPU tensor (bfloat16 where the processor has it) and
+``torch.backends.mkldnn`` is on. Training mode, several layers, both directions, dropout between layers,
+variational dropout and ``batch_first`` keep it; float64, float16, ``proj_size``, packed sequences and
+``nn.LSTMCell`` fall off it (a test looks at which kernels ran). Under bfloat16 autocast on a processor
+without bfloat16 torch 2.13 raises instead. There is no fused plain RNN or GRU; ``gru.py`` is ours.
 """
 
 from __future__ import annotations

@@ -308,3 +308,25 @@ def test_unknown_names_options_and_sizes_are_refused_with_a_way_out() -> None:
     with pytest.raises(UsageError, match="dropout is 1"):
         build_core("gru", D, H, dropout=1.0)
     assert set(KINDS) <= set(CORES)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch is built without oneDNN")
+@pytest.mark.parametrize(
+    ("options", "dtype", "fused"),
+    [
+        ({}, torch.float32, True),
+        ({"dropout": 0.3}, torch.float32, True),
+        ({"dropout": 0.3, "variational": True}, torch.float32, True),
+        ({"bidirectional": True}, torch.float32, True),
+        ({}, torch.float64, False),
+    ],
+)
+def test_the_lstm_trains_in_onednns_fused_kernel(options: dict[str, object], dtype: torch.dtype, fused: bool) -> None:
+    core = make("lstm", dtype=dtype, **options).train()
+    x = torch.randn(B, K, D, dtype=dtype)
+    core(x, core.initial(B))[0].sum().backward()  # the first call may set things up
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        core(x, core.initial(B))[0].sum().backward()
+    ran = {event.key for event in profile.key_averages()}
+    for kernel in ("aten::mkldnn_rnn_layer", "aten::mkldnn_rnn_layer_backward"):
+        assert (kernel in ran) == fused
