@@ -14,12 +14,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from forecast.audit import audit as audit
+    from forecast.backtest import backtest as backtest
     from forecast.config import Config as Config
     from forecast.model import Model as Model
     from forecast.train import fit as fit
 
-_WHERE = {"Config": "forecast.config", "Model": "forecast.model", "fit": "forecast.train", "load": "forecast.model"}
-__all__ = ["Config", "Model", "fit", "load"]
+_WHERE = {
+    "Config": "forecast.config",
+    "Model": "forecast.model",
+    "audit": "forecast.audit",
+    "backtest": "forecast.backtest",
+    "fit": "forecast.train",
+    "load": "forecast.model",
+}
+__all__ = ["Config", "Model", "audit", "backtest", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:

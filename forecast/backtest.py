@@ -21,10 +21,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from forecast import baselines, evidence, folds_run, frames, metrics
+from forecast.callable_module import make_callable
 from forecast.config import Config
 from forecast.contenders import Contender, Net, distinct, resolve
 from forecast.cuts import Cut, Refit, plan, test_rows
 from forecast.folds_run import FoldResult, Job
+from forecast.intervals import Early, early_of, early_of_baseline, with_intervals
 from forecast.results import Backtest, short_hash, stamp
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
@@ -49,7 +51,7 @@ class Asked:
     seeds: list[int]
     refit: Refit
     threads: int
-    intervals: str
+    intervals: Intervals
     level: int
     calibration: int
 
@@ -73,6 +75,7 @@ def backtest(
     store: Path | str | None = None,
     threads: int | None = None,
     trade: bool = False,
+    tried: int = 0,
     config: Config | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     **settings: Any,
@@ -100,7 +103,8 @@ def backtest(
         backend: joblib's name of where workers run: ``loky``, ``dask``, ``ray``.
         store: folder for finished folds; the same backtest run again repeats none of them.
         threads: torch threads of every fold; the configuration's or 1 by default.
-        trade: add a net-of-cost scorecard of trading on the forecasts one step ahead.
+        trade: add a net-of-cost scorecard of trading on the forecasts one step ahead (prices only).
+        tried: configurations tried before this backtest (a tuning study), which the deflated Sharpe ratio allows for.
         config: settings of nets given by name; ``settings`` such as ``model__hidden=32`` override it.
         progress: called with (folds done, folds in all, model).
 
@@ -125,7 +129,8 @@ def backtest(
         store=None if store is None else Path(store), threads=asked.threads, done=progress,
     )  # fmt: skip
     fitted = time.perf_counter() - clock
-    result = _assemble(asked, data, todo, done, trade)
+    result = _assemble(asked, data, todo, done)
+    result.trade = _trade(asked, result, tried) if trade else None
     runs = [one for results in done for one in results]
     result.timing = {
         "seconds": time.perf_counter() - clock,
@@ -142,8 +147,8 @@ def backtest(
 
 def _settle(
     panel: Panel, models: Any, config: Config, *, test: int | float, stride: int, gap: int, refit: str | int,
-    window: Literal["expanding"] | int, seeds: int | Sequence[int], threads: int | None, intervals: str, level: int,
-    calibration: int, jobs: int,
+    window: Literal["expanding"] | int, seeds: int | Sequence[int], threads: int | None, intervals: Intervals,
+    level: int, calibration: int, jobs: int,
 ) -> Asked:  # fmt: skip
     if intervals not in INTERVALS:
         raise UsageError(
@@ -166,7 +171,9 @@ def _settle(
     again = Refit.parse(refit)
     return Asked(
         panel=panel, contenders=contenders, names=distinct(contenders),
-        cuts=plan(panel, test=test_rows(panel, test), horizon=horizon, stride=stride, gap=gap, refit=again, window=window),
+        cuts=plan(
+            panel, test=test_rows(panel, test), horizon=horizon, stride=stride, gap=gap, refit=again, window=window
+        ),
         horizon=horizon, stride=stride, season=season, seeds=which, refit=again,
         threads=threads or config.train.threads or 1, intervals=intervals, level=level,
         calibration=0 if intervals == "model" else calibration,
@@ -188,7 +195,7 @@ def _jobs(asked: Asked, data: str) -> list[Job]:
     return jobs
 
 
-def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[FoldResult]], trade: bool) -> Backtest:
+def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[FoldResult]]) -> Backtest:
     panel, horizon = asked.panel, asked.horizon
     rows = np.sort(np.concatenate([cut.rows(panel) for cut in asked.cuts]))
     opponents = [baselines.make(name, asked.season) for name in baselines.ALWAYS]
@@ -196,14 +203,21 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
     scale = metrics.naive_scale(train, asked.season)
     columns: dict[str, Floats] = {}
     each: list[pd.DataFrame] = []
+    early: dict[str, list[Early]] = {}
     for place, name in enumerate(asked.names):
         found = _by_seed(jobs, done, place)
         joined = {seed: _join(results, rows) for seed, results in found.items()}
-        columns |= _columns(asked, name, joined, found, rows)
+        mine = _columns(name, joined)
+        columns |= mine if asked.intervals == "model" else {name: mine[name]}
+        early[name] = early_of(list(found.values()), asked.cuts)
         if len(joined) > 1:
             each += [_seed_scores(panel, rows, name, seed, point, scale) for seed, (point, _) in joined.items()]
     columns |= {one.name: one.predict(panel, rows, horizon) for one in opponents}
     frame = frames.result_frame(panel, rows, columns)
+    if asked.intervals != "model":
+        count = asked.calibration
+        early |= {one.name: early_of_baseline(panel, one, asked.cuts, count, horizon) for one in opponents}
+        frame = with_intervals(panel, frame, early, asked.cuts, asked.intervals, asked.level)
     strongest = strongest_before(panel, train, opponents, horizon, len(np.unique(panel.ds[rows])), scale)
     several = len(panel.ids) > 1
     found_skill, headline = evidence.gather(frame, asked.names, strongest, stride=asked.stride, scale=scale)
@@ -222,8 +236,9 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
     )  # fmt: skip
     result.settings = {
         "models": asked.names, "horizon": horizon, "refit": str(asked.refit), "season": asked.season,
-        "seeds": asked.seeds, "threads": asked.threads, "intervals": asked.intervals, "level": asked.level, "data": data,
-        "series": len(panel.ids), "configs": {name: one.describe() for name, one in zip(asked.names, asked.contenders, strict=True)},
+        "seeds": asked.seeds, "threads": asked.threads, "intervals": asked.intervals, "level": asked.level,
+        "data": data, "series": len(panel.ids),
+        "configs": {name: one.describe() for name, one in zip(asked.names, asked.contenders, strict=True)},
     }  # fmt: skip
     result.notes = _notes(asked, result, several)
     return result
@@ -254,15 +269,9 @@ def _join(results: Sequence[FoldResult], rows: Index) -> tuple[Floats, dict[int,
     return point, bounds
 
 
-def _columns(
-    asked: Asked, name: str, joined: dict[int, tuple[Floats, dict[int, tuple[Floats, Floats]]]],
-    found: dict[int, list[FoldResult]], rows: Index,
-) -> dict[str, Floats]:  # fmt: skip
-    """A model's forecast and its intervals: means over seeds, or conformal ones around the mean."""
-    point = np.mean([one for one, _ in joined.values()], axis=0)
-    out: dict[str, Floats] = {name: point}
-    if asked.intervals != "model":
-        return out | _conformal(asked, name, point, found, rows)
+def _columns(name: str, joined: dict[int, tuple[Floats, dict[int, tuple[Floats, Floats]]]]) -> dict[str, Floats]:
+    """A model's forecast and the intervals it brings along: means over its seeds."""
+    out: dict[str, Floats] = {name: np.mean([one for one, _ in joined.values()], axis=0)}
     shared = set.intersection(*(set(bounds) for _, bounds in joined.values()))
     for level in sorted(shared):
         low, high = metrics.interval(name, level)
@@ -294,6 +303,21 @@ def _seed_scores(panel: Panel, rows: Index, name: str, seed: int, point: Floats,
     table = metrics.score(frame, [name], scale=scale)
     table.insert(1, "seed", seed)
     return table[["model", "seed", "n", "missing", "mae", "rmse", "mase", "rmsse", "smape", "direction"]]
+
+
+def _trade(asked: Asked, result: Backtest, tried: int) -> dict[str, Any]:
+    """Scorecards by model. Trials: every model and seed of this backtest, and those ``tried`` before."""
+    from forecast import trade
+
+    grid = asked.panel.grid
+    periods = 252.0 if grid.calendar is not None or grid.freq == "B" else 365.25 * 86_400 / grid.step_seconds
+    trials = tried + sum(len(asked.seeds) if one.seeded else 1 for one in asked.contenders)
+    out: dict[str, Any] = {}
+    for name in asked.names:
+        card = trade.from_frame(result.frame, name, stride=asked.stride, periods=periods, trials=max(1, trials))
+        curves = {column: card.equity[column].tolist() for column in card.equity}
+        out[name] = {**card.to_json(), "equity": {"ds": [str(stamp) for stamp in card.equity.index], **curves}}
+    return out
 
 
 def _calibration(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -331,6 +355,14 @@ def _notes(asked: Asked, result: Backtest, several: bool) -> tuple[str, ...]:
         spread = result.seeds.groupby("model", sort=False)["mae"].agg(["min", "max"])
         for name, row in spread.iterrows():
             notes.append(f"{name}: MAE of its {len(asked.seeds)} seeds from {row['min']:.4g} to {row['max']:.4g}.")
+    infinite = [name for name in result.scores.columns if name.startswith("infinite_")]
+    for row in result.scores[["model", *infinite]].to_dict("records"):
+        if any(row[name] > 0 for name in infinite) and row["model"] in asked.names:
+            share = max(row[name] for name in infinite if row[name] > 0)
+            notes.append(f"{row['model']}: {share:.1%} of its intervals have no bound (too few scores, or drift).")
     if several:
         notes.append("Several series count alike: the verdict compares errors in units of each series' naive error.")
     return tuple(notes)
+
+
+make_callable(__name__)

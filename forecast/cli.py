@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forecast.commands import data, fit, predict
+from forecast.commands import audit, backtest, data, fit, predict
 
 app = typer.Typer(
     name="forecast",
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command("fit", help=fit.HELP)(fit.fit)
 app.command("predict", help=predict.HELP)(predict.predict)
+app.command("backtest", help=backtest.HELP)(backtest.backtest)
+app.command("audit", help=audit.HELP)(audit.audit)
 app.add_typer(data.app, name="data", help="Data sets, files and the cache.")
 
 

@@ -256,7 +256,8 @@ def resolve(model: Any, config: Config, season: int | None = None) -> Contender:
         return Plain(model)
     raise UsageError(
         f"{type(model).__name__} cannot take part in a backtest.",
-        hint="Give a name, a Config, a scikit-learn regressor, or an object with fit(panel) and predict(panel, rows, horizon).",
+        hint="Give a name, a Config, a scikit-learn regressor, or an object with fit(panel) and "
+        "predict(panel, rows, horizon).",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ MOST_SERIES = 200
 
 
 def choose_baseline(frame: pd.DataFrame, names: Sequence[str], before: pd.Timestamp, scale: pd.DataFrame | None) -> str:
-    """The strongest baseline on rows before the test span; several series count alike, in units of their naive error."""
+    """The strongest baseline on rows before the test span; with a ``scale`` all series count alike."""
     if scale is not None:
         unit = scale.set_index(scale["unique_id"].astype(str))["mae"].reindex(frame["unique_id"].astype(str)).to_numpy()
         some = unit > 0
@@ -46,10 +46,11 @@ def gather(
     """
     unit = scale if frame["unique_id"].nunique() > 1 else None
     outcomes = verdict.compare(frame, list(models), baseline, stride=stride, scale=unit) if models else []
-    parts = {one.model: _one(frame, one, stride, unit) for one in outcomes}
     everyone = metrics.models_of(frame)
     overlap = math.ceil(int(metrics.steps(frame).max()) / stride)
     table = verdict.losses_by_origin(frame, everyone, scale=unit)
+    outcomes = [_not_below_naive(one, table) for one in outcomes]
+    parts = {one.model: _one(frame, one, stride, unit) for one in outcomes}
     chosen = inference.model_confidence_set(table, horizon=overlap)
     document = {
         "baseline": baseline,
@@ -60,6 +61,17 @@ def gather(
         "confidence_set": asdict(chosen),
     }
     return document, headline(outcomes, baseline)
+
+
+def _not_below_naive(outcome: Comparison, table: pd.DataFrame) -> Comparison:
+    """No skill for a model that beats the baseline chosen before the test span but not naive on the test span."""
+    if outcome.verdict["label"] != SKILL or "naive" not in table or outcome.baseline == "naive":
+        return outcome
+    both = table[[outcome.model, "naive"]].dropna().mean()
+    if both[outcome.model] < both["naive"]:
+        return outcome
+    text = f"{outcome.model} beats {outcome.baseline}, but not naive; treat as no skill."
+    return replace(outcome, verdict={"label": NO_SKILL, "text": text})
 
 
 def headline(outcomes: Sequence[Comparison], baseline: str) -> dict[str, Any]:
@@ -111,7 +123,7 @@ def _sample(frame: pd.DataFrame, step: int) -> list[pd.DataFrame]:
 
 
 def _direction(frame: pd.DataFrame, model: str, stride: int) -> Iterator[dict[str, Any]]:
-    """Pesaran-Timmermann for the first and the last step; with several series the smallest p after Holm's adjustment."""
+    """Pesaran-Timmermann for the first and the last step; of several series the smallest p after Holm's adjustment."""
     last = int(metrics.steps(frame).max())
     for step in sorted({1, last}):
         tests = []

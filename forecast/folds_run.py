@@ -197,7 +197,7 @@ def run_cut(panel: Panel, job: Job, cut: Cut, horizon: int, start: dict[str, NDA
 
 
 def early_origins(train: Panel, panel: Panel, known: pd.Timestamp | None, most: int, horizon: int) -> Index:
-    """Rows of ``panel`` whose targets all lie in the training span, after ``known``: the last ``most`` stamps of them."""
+    """Rows of ``panel`` whose targets all lie in the training span, after ``known``: at most ``most`` stamps."""
     stamps = np.unique(train.ds)[:-horizon]
     if known is not None:
         stamps = stamps[stamps >= known.to_datetime64()]

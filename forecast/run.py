@@ -267,11 +267,16 @@ def span_texts(panel: Panel, spans: Spans) -> dict[str, str]:
 
 def default_folder(panel: Panel, model: Model) -> Path:
     """``runs/<series>-<model>-<time>``, made of harmless characters, not there yet."""
+    return free_folder(panel, model.name)
+
+
+def free_folder(panel: Panel, what: str) -> Path:
+    """``runs/<series>-<what>-<time>``, made of harmless characters, not there yet."""
     import re
 
     name = panel.ids[0] if len(panel.ids) == 1 else f"{len(panel.ids)}-series"
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "series"
-    base = Path("runs") / f"{slug}-{model.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    base = Path("runs") / f"{slug}-{what}-{time.strftime('%Y%m%d-%H%M%S')}"
     candidate, count = base, 1
     while candidate.exists():
         count += 1

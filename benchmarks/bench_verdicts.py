@@ -1,0 +1,99 @@
+"""How often does a backtest claim skill where there is none, and where there is some?
+
+    python benchmarks/bench_verdicts.py [--runs 100] [--jobs 2]
+
+Three sets of simulated prices, 1,000 points each, the last 300 of them the test span, horizon 1, seeds 0 to 99:
+
+* ``walk``: log returns are independent. A verdict of skill is false; at most 5 in 100 are allowed.
+* ``ar1``: log returns follow r[t] = 0.5 r[t-1] + e[t]. There is skill to be found; at least 95 in 100 must be.
+* ``placebo``: the returns of the ar1 paths shuffled and cumulated again. At most 10 in 100 may claim skill.
+
+The net is small and trained shortly (``SETTINGS``, printed with the result); everything else is the default
+backtest: one fit on the first 700 points, 300 origins, verdict against the strongest baseline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.grid import Grid
+from pipelines.panel import Panel
+
+SETTINGS: dict[str, Any] = {
+    "data.kind": "price", "data.scale": "one", "data.calendar": False, "data.short": 2, "data.long": 8,
+    "model.core": "gru", "model.hidden": 16, "train.lr": 0.01, "train.updates": 300,
+}  # fmt: skip
+SETS = ("walk", "ar1", "placebo")
+LIMITS = {"walk": "at most 5 %", "ar1": "at least 95 %", "placebo": "at most 10 %"}
+
+
+def prices(kind: str, seed: int, points: int = 1000) -> Panel:
+    """A simulated price path of ``kind``."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal(points + 100)
+    returns = noise.copy()
+    if kind != "walk":
+        for t in range(1, len(returns)):
+            returns[t] = 0.5 * returns[t - 1] + noise[t]
+    returns = returns[-points:]
+    if kind == "placebo":
+        rng.shuffle(returns)
+    frame = pd.DataFrame({
+        "unique_id": f"{kind} {seed}",
+        "ds": pd.date_range("2020-01-01", periods=points, freq="D"),
+        "y": 100 * np.exp(0.01 * np.cumsum(returns)),
+    })  # fmt: skip
+    return Panel(frame, Grid("D"), meta={"kind": "price"})
+
+
+def one(kind: str, seed: int) -> dict[str, Any]:
+    """Verdict of the default backtest on one path."""
+    from forecast.backtest import backtest
+    from forecast.config import Config
+
+    result = backtest(prices(kind, seed), "gru", horizon=1, test=300, config=Config().override(**SETTINGS), threads=1)
+    found = result.significance["models"]["gru"]
+    return {
+        "kind": kind, "seed": seed, "label": result.verdict["label"], "ratio": found["loss"] / found["baseline_loss"],
+        "p": found["pvalue"], "baseline": found["baseline"],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--set", dest="sets", choices=SETS, action="append")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    from joblib import Parallel, delayed
+
+    rows: list[dict[str, Any]] = []
+    for kind in given.sets or SETS:
+        clock = time.perf_counter()
+        part = Parallel(n_jobs=given.jobs)(delayed(one)(kind, seed) for seed in range(given.runs))
+        rows += part
+        labels = Counter(row["label"] for row in part)
+        line = ", ".join(f"{label} {count}" for label, count in labels.most_common())
+        ratio = np.median([row["ratio"] for row in part])
+        if not given.json:
+            print(
+                f"{kind:8s} skill {labels['skill']} of {given.runs} ({LIMITS[kind]} allowed); {line}; "
+                f"median MAE over the baseline's {ratio:.3f}; {time.perf_counter() - clock:.0f} s",
+                flush=True,
+            )
+    if given.json:
+        print(json.dumps({"schema": 1, "settings": SETTINGS, "runs": rows}))
+    else:
+        print("settings:", ", ".join(f"{name}={value}" for name, value in SETTINGS.items()))
+
+
+if __name__ == "__main__":
+    main()

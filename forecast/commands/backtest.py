@@ -1,0 +1,229 @@
+"""``forecast backtest``: walk-forward scores of several models beside the baselines, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forecast.commands import options as opt
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from forecast.results import Backtest
+
+HELP = """Score models by walk-forward forecasts and say in one line whether they beat the naive forecast.
+
+The last rows are the test span; models are fitted before it (and again in it, with --refit) and forecast from every
+origin in it. Naive, drift, seasonal naive and the historical mean always run beside them.
+"""
+TEST = "Test"
+
+
+def backtest(
+    ticker: opt.Ticker = None,
+    csv: opt.Csv = None,
+    time: opt.Time = None,
+    target: opt.Target = None,
+    id: opt.Id = None,
+    past: opt.Past = None,
+    future: opt.Future = None,
+    static: opt.Static = None,
+    source: opt.Source = "yahoo",
+    offline: opt.Offline = False,
+    start: opt.Start = None,
+    end: opt.End = None,
+    interval: opt.Interval = "1d",
+    freq: opt.Freq = None,
+    gaps: opt.Gaps = None,
+    irregular: opt.Irregular = None,
+    duplicates: opt.Duplicates = None,
+    tz: opt.Tz = None,
+    dayfirst: opt.Dayfirst = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="rnn, rnn-relu, lstm, gru, ETS or Theta; repeat.  [default: lstm]",
+            rich_help_panel=opt.MODEL,
+        ),
+    ] = None,
+    preset: opt.Preset = None,
+    horizon: opt.Horizon = None,
+    mode: opt.Mode = None,
+    lookback: opt.Lookback = None,
+    epochs: opt.Epochs = None,
+    seed: opt.Seed = None,
+    set_: opt.Set = None,
+    config: opt.ConfigFile = None,
+    test: Annotated[
+        float, typer.Option("--test", help="Rows in the test span, or a share of all below 1.", rich_help_panel=TEST)
+    ] = 0.2,
+    stride: Annotated[int, typer.Option("--stride", help="Rows between origins.", rich_help_panel=TEST)] = 1,
+    gap: Annotated[
+        int, typer.Option("--gap", help="Rows between a cutoff and the first origin (embargo).", rich_help_panel=TEST)
+    ] = 0,
+    refit: Annotated[
+        str, typer.Option("--refit", help="never, N (rows), cold, warm, cold:N or warm:N.", rich_help_panel=TEST)
+    ] = "never",
+    window: Annotated[
+        str, typer.Option("--window", help="expanding, or rows of a sliding training span.", rich_help_panel=TEST)
+    ] = "expanding",
+    seeds: Annotated[int, typer.Option("--seeds", help="Fit every net with so many seeds.", rich_help_panel=TEST)] = 1,
+    intervals: Annotated[
+        str,
+        typer.Option(
+            "--intervals", help="model (the nets' own), split, rolling or adaptive conformal.", rich_help_panel=TEST
+        ),
+    ] = "model",
+    level: Annotated[
+        int, typer.Option("--level", help="Coverage of conformal intervals in per cent.", rich_help_panel=TEST)
+    ] = 90,
+    trade: Annotated[
+        bool, typer.Option("--trade", help="Add a net-of-cost scorecard of trading on it.", rich_help_panel=TEST)
+    ] = False,
+    tried: Annotated[
+        int,
+        typer.Option(
+            "--tried", min=0, help="With --trade: configurations tried before, as in a study.", rich_help_panel=TEST
+        ),
+    ] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", help="Workers; -1 for one per core.", rich_help_panel=opt.RUN)] = 1,
+    backend: Annotated[
+        str, typer.Option("--backend", help="Where workers run: loky, dask or ray.", rich_help_panel=opt.RUN)
+    ] = "loky",
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Folder of finished folds, to go on after a stop.", rich_help_panel=opt.RUN),
+    ] = None,
+    threads: opt.Threads = None,
+    accelerator: opt.Accelerator = None,
+    out: opt.Out = None,
+    json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    from forecast import run as flow
+    from forecast.backtest import backtest as go
+    from forecast.commands import screen
+    from forecast.commands.fit import show_data
+    from pipelines.errors import UsageError
+
+    settings = flow.make_config(
+        config, preset, set_ or [], horizon=horizon, mode=mode, lookback=lookback, epochs=epochs, seed=seed,
+        threads=threads, accelerator=accelerator,
+    )  # fmt: skip
+    if window != "expanding" and not window.isdecimal():
+        raise UsageError(f"--window got {window!r}.", hint="Use expanding or a number of rows.")
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
+    request = flow.DataRequest(
+        ticker=tuple(ticker or ()), csv=csv, source=source, offline=offline, start=start, end=end, interval=interval,
+        time=time, target=tuple(target or ()), id=id, past=tuple(past or ()), future=tuple(future or ()),
+        static=tuple(static or ()),
+        options={
+            "freq": freq, "gaps": gaps, "irregular": irregular, "duplicates": duplicates, "tz": tz, "dayfirst": dayfirst
+        },
+    )  # fmt: skip
+    panel = request.load()
+    if not json:
+        show_data(screen.out(), panel)
+    models = model or [settings.model.core]
+    with folds_bar() as tell:
+        result = go(
+            panel, models, test=test, stride=stride, gap=gap, refit=refit,
+            window="expanding" if window == "expanding" else int(window), seeds=seeds,
+            intervals=intervals,  # type: ignore[arg-type]
+            level=level, trade=trade, tried=tried, jobs=jobs, backend=backend, store=store, threads=threads,
+            config=settings, progress=tell,
+        )  # fmt: skip
+    result.save(out or flow.free_folder(panel, "backtest"))
+    if json:
+        screen.emit(result.to_json())
+    else:
+        show(screen.out(), result)
+
+
+@contextmanager
+def folds_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar of finished folds on a terminal; nothing elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from forecast.commands import screen
+
+    console = screen.talk()
+    columns = (TextColumn("folds"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[what]}"))
+    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("folds", total=None, what="")
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
+
+
+def show(console: Console, result: Backtest) -> None:
+    """Verdict, scores, seed spread, notes, and where it all is."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from forecast.commands.fit import percent
+    from forecast.commands.screen import number, when
+
+    first, last = (when(stamp) for stamp in (result.frame["cutoff"].min(), result.frame["cutoff"].max()))
+    origins = result.frame["cutoff"].nunique()
+    console.print(
+        f"\n[bold]Backtest[/] {origins:,} origins from {first} to {last}, horizon {result.settings['horizon']}, "
+        f"refit {result.settings['refit']}, {result.timing['seconds']:.1f} s"
+    )
+    covers = [name for name in result.scores.columns if name.startswith("coverage_")]
+    cover = "coverage_90" if "coverage_90" in covers else covers[-1] if covers else None
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("model")
+    heads = ["MAE", "RMSE", "MASE", "direction"] + ([f"inside {cover.split('_')[1]} %"] if cover else []) + ["missing"]
+    for name in heads:
+        table.add_column(name, justify="right")
+    for row in result.scores.to_dict("records"):
+        cells = [escape(str(row["model"])), number(row["mae"]), number(row["rmse"]), number(row["mase"])]
+        cells += [percent(row["direction"])] + ([percent(row[cover])] if cover else []) + [str(row["missing"])]
+        table.add_row(*cells, style="bold" if row["model"] in result.models else None)
+    console.print(table)
+    console.print(f"\n[bold]Verdict[/]  {escape(result.verdict['text'])}")
+    for name in result.models:
+        found: dict[str, Any] = result.significance["models"][name]
+        if name != result.verdict["model"]:
+            console.print(f"         {escape(found['verdict']['text'])}")
+    for name in result.models:
+        console.print(f"  [dim]{escape(name)}: {escape(result.significance['models'][name]['shift']['text'])}[/]")
+    for note in result.notes:
+        console.print(f"  [dim]{escape(note)}[/]")
+    for name, card in (result.trade or {}).items():
+        show_trade(console, name, card)
+    reused = f", {result.timing['folds_reused']} of them from the store" if result.timing["folds_reused"] else ""
+    console.print(f"\nFolds       {result.timing['folds']}{reused}")
+    console.print(f"Run folder  {escape(str(result.path))}")
+    console.print(f"Leak check  forecast audit {escape(str(result.path))}")
+
+
+def show_trade(console: Console, name: str, card: dict[str, Any]) -> None:
+    """What trading on a model would have left, at every multiple of the costs, beside buy-and-hold."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from forecast.commands.fit import percent
+    from forecast.commands.screen import number
+
+    console.print(f"\n[bold]Trading on {escape(name)}[/]")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("strategy")
+    for head in ("costs", "a year", "Sharpe", "+-", "deflated", "worst fall", "turnover"):
+        table.add_column(head, justify="right")
+    for row in card["rows"]:
+        table.add_row(
+            escape(row["strategy"]), f"{row['bps']:g} bp", percent(row["annual"]), number(row["sharpe"]),
+            number(row["sharpe_se"]), percent(row["deflated"]), percent(row["max_drawdown"]), number(row["turnover"]),
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"  {escape(card['text'])}")
+    for note in card["notes"]:
+        console.print(f"  [dim]{escape(note)}[/]")
