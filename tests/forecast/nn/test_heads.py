@@ -1,0 +1,82 @@
+"""Heads: quantiles never cross, losses are what the formulas say, masked targets cannot matter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from forecast.nn.heads import PointHead, QuantileHead, build_head, masked_mean
+from forecast.nn.network import LinearSkip
+from pipelines.errors import UsageError
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def test_quantiles_never_cross() -> None:
+    torch.manual_seed(0)
+    head = QuantileHead(8, 4, LEVELS)
+    out = head.forecast(100 * torch.randn(3, 5, 4, 5))
+    assert (out.diff(dim=-1) >= 0).all()
+    assert out.shape == (3, 5, 4, 5)
+
+
+def test_the_middle_is_the_location() -> None:
+    head = QuantileHead(8, 4, LEVELS)
+    params = torch.randn(2, 3, 4, 5)
+    assert torch.equal(head.forecast(params)[..., 2], params[..., 0])
+
+
+def test_pinball_by_hand() -> None:
+    head = QuantileHead(1, 1, (0.1, 0.5, 0.9))
+    params = torch.tensor([0.0, 0.5413, 0.5413]).view(1, 1, 1, 3)  # softplus(0.5413) = 1: quantiles -1, 0, 1
+    y = torch.tensor([2.0]).view(1, 1, 1)
+    expected = (0.1 * 3 + 0.5 * 2 + 0.9 * 1) / 3
+    assert float(head.loss(params, y, torch.ones_like(y, dtype=torch.bool))) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("mse", 4.0), ("mae", 2.0), ("huber", 1.5)])
+def test_point_losses(loss: str, expected: float) -> None:
+    head = PointHead(1, 1, loss)
+    y = torch.tensor([2.0]).view(1, 1, 1)
+    assert float(head.loss(torch.zeros(1, 1, 1, 1), y, torch.ones_like(y, dtype=torch.bool))) == expected
+
+
+@pytest.mark.parametrize("head", [PointHead(2, 3), QuantileHead(2, 3, LEVELS)])
+def test_masked_targets_cannot_matter(head) -> None:
+    params = torch.randn(2, 4, 3, head.parameters_per_step, requires_grad=True)
+    y = torch.randn(2, 4, 3)
+    mask = torch.rand(2, 4, 3) < 0.5
+    spoiled = torch.where(mask, y, torch.tensor(float("nan")))
+    assert head.loss(params, spoiled, mask).item() == head.loss(params, y, mask).item()
+    head.loss(params, spoiled, mask).backward()
+    assert torch.isfinite(params.grad).all()
+    assert torch.count_nonzero(params.grad[~mask]) == 0
+
+
+def test_nothing_to_learn_from_is_zero_with_a_gradient() -> None:
+    values = torch.randn(3, requires_grad=True)
+    loss = masked_mean(values, torch.zeros(3, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0.0
+
+
+def test_unknown_heads_and_losses() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'point'"):
+        build_head("pont", 4, 2)
+    with pytest.raises(UsageError, match="Did you mean 'huber'"):
+        PointHead(4, 2, "hubert")
+
+
+def test_the_skip_is_a_linear_map_of_values_relative_to_the_anchor() -> None:
+    torch.manual_seed(0)
+    skip = LinearSkip(5, 3)
+    assert torch.count_nonzero(skip(torch.randn(2, 11), torch.randn(2, 7), torch.ones(2, 7))) == 0, "it starts at zero"
+    with torch.no_grad():
+        skip.weight.normal_()
+        skip.bias.normal_()
+    level, anchor, scale = 50 + torch.randn(2, 11), 50 + torch.randn(2, 7), 1 + torch.rand(2, 7)
+    out = skip(level, anchor, scale)
+    for t in range(7):
+        window = level[:, t : t + 5] - anchor[:, t, None]
+        expected = (window @ skip.weight.T + skip.bias) / scale[:, t, None]
+        torch.testing.assert_close(out[:, t], expected, rtol=1e-4, atol=1e-4)

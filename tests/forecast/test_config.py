@@ -1,0 +1,105 @@
+"""A configuration refuses what it does not know, and says what was meant."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from forecast.config import Config, locate, read_config
+from forecast.presets import PRESETS, preset_values
+from forecast.run import make_config
+from forecast.spans import cut_spans, looks_like_prices, settle
+from pipelines.errors import TooShortError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"modle": {}}, "Did you mean 'model'"),
+        ({"model": {"hiden": 3}}, r"'model.hiden'. Did you mean 'model.hidden'"),
+        ({"model": {"core": "ltsm"}}, "Did you mean 'lstm'"),
+        ({"model": {"hidden": 0}}, "model.hidden"),
+        ({"model": {"hidden": "many"}}, "many"),
+        ({"model": {"dropout": 1.0}}, "model.dropout"),
+        ({"model": {"quantiles": [0.9, 0.5]}}, "quantiles must rise"),
+        ({"model": {"skip": -1}}, "skip"),
+        ({"data": {"k1": 8, "k2": 4}}, "data.k2 is 4"),
+        ({"data": {"stop": 0.5, "holdout": 0.5}}, "below 0.9"),
+        ({"data": {"lanes": 0}}, "data.lanes is 0"),
+        ({"train": {"epochs": 0}}, "at least 1"),
+        ({"train": {"lr": -1}}, "train.lr"),
+    ],
+)
+def test_refusals(values: dict, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Config.make(values)
+
+
+def test_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Config().model.hidden = 3  # type: ignore[misc]
+
+
+def test_flat_and_dotted_names() -> None:
+    config = Config.make(horizon=7, model__hidden=9, **{"train.lr": 0.1})
+    assert (config.data.horizon, config.model.hidden, config.train.lr) == (7, 9, 0.1)
+    assert config.override(horizon=8).data.horizon == 8
+    with pytest.raises(UsageError, match="ambiguous"):
+        locate("clip")
+    with pytest.raises(UsageError, match=r"Did you mean 'data\.horizon'"):
+        locate("horison")
+
+
+def test_json_round_trip() -> None:
+    config = Config.make(horizon=7, core="gru")
+    assert Config.make(config.to_json()) == config
+
+
+def test_files(tmp_path) -> None:
+    (tmp_path / "a.toml").write_text("[data]\nhorizon = 3\n")
+    (tmp_path / "a.json").write_text('{"data": {"horizon": 4}}')
+    (tmp_path / "bad.toml").write_text("horizon = = 3")
+    (tmp_path / "list.json").write_text("[1]")
+    assert make_config(tmp_path / "a.toml", None, []).data.horizon == 3
+    assert make_config(tmp_path / "a.json", "price", ["data.horizon=5"], core="gru").data.horizon == 5
+    for name, says in (("bad.toml", "not readable"), ("list.json", "holds list"), ("none.toml", "no such")):
+        with pytest.raises(UsageError, match=says):
+            read_config(tmp_path / name)
+    with pytest.raises(UsageError, match="expected name=value"):
+        make_config(None, None, ["horizon"])
+
+
+def test_every_preset_is_valid() -> None:
+    for name in PRESETS:
+        Config.make(preset_values(name))
+    with pytest.raises(UsageError, match="Did you mean 'sensor'"):
+        preset_values("senser")
+
+
+def test_settled_configurations_stay_settled(random_walk, sensors) -> None:
+    for panel in (random_walk, sensors):
+        once = settle(Config(), panel)
+        assert "auto" not in str({k: v for k, v in once.to_json().items() if k != "train"})
+        assert settle(once, panel) == once
+
+
+def test_kinds(random_walk, sensors, make_panel) -> None:
+    assert settle(Config(), sensors).data.kind == "sensor"
+    import dataclasses
+
+    named = dataclasses.replace(random_walk, target="Close")
+    assert looks_like_prices(named)
+    assert settle(Config(), named).data.log is True
+    assert not looks_like_prices(make_panel([1.0, -1.0] * 20, target="close"))
+    assert settle(Config.make(kind="price"), random_walk).data.scale == "volatility"
+
+
+def test_spans_are_in_order_and_cover_everything(sensors) -> None:
+    spans = cut_spans(sensors, Config())
+    assert sensors.start < spans.train_end < spans.stop_end < spans.end == sensors.end
+    assert (spans.train <= spans.stop).all()
+    assert (spans.stop <= sensors.lengths).all()
+    # 15 % of 400 stamps each for stopping and holdout
+    assert spans.train.max() == 400 - 60 - 60
+    with pytest.raises(TooShortError, match="at least"):
+        cut_spans(sensors, Config.make(horizon=190))

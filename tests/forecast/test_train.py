@@ -1,0 +1,146 @@
+"""Training keeps the best weights of the stop span, stops early, reports progress, and fails in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import forecast
+from forecast import frames
+from forecast.config import Config
+from forecast.run import validate
+from forecast.train import Progress, fit
+from pipelines.errors import TrainingError, UsageError
+
+TINY = {"hidden": 8, "threads": 1, "horizon": 2}
+
+
+def test_it_learns_what_can_be_learned(make_panel) -> None:
+    """A daily cycle with little noise: far better than naive on rows nobody trained on."""
+    rng = np.random.default_rng(0)
+    y = 20 + 5 * np.sin(2 * np.pi * np.arange(1200) / 24) + rng.normal(0, 0.2, 1200)
+    panel = make_panel(y, freq="h")
+    model = fit(panel, horizon=6, hidden=16, updates=400, threads=1)
+    scores = validate(model, panel).scores.set_index("model")["mae"]
+    assert scores["lstm"] < 0.15 * scores["naive"]
+    assert validate(model, panel).verdict["label"] == "skill"
+
+
+def test_a_random_walk_has_no_skill(random_walk) -> None:
+    outcome = validate(fit(random_walk, **TINY, kind="price", updates=200), random_walk)
+    assert outcome.verdict["label"] in {"no skill", "worse than naive"}
+
+
+@pytest.mark.parametrize("mode", ["stream", "window"])
+def test_the_best_weights_are_kept(random_walk, mode: str) -> None:
+    """What comes back scores on the stop span what the history says was best, not what was last."""
+    model = fit(random_walk, **TINY, epochs=60, patience=60, mode=mode, lookback=20, lr=0.03, kind="price")
+    history = model.facts["training"]
+    losses = [check["stop_loss"] for check in history["checks"]]
+    assert history["best_stop_loss"] == min(losses) < losses[-1]
+    assert history["epochs"] == 60
+    assert not history["stopped_early"]
+
+
+def test_early_stopping(random_walk) -> None:
+    model = fit(random_walk, **TINY, epochs=1000, patience=2, lr=0.05)
+    history = model.facts["training"]
+    assert history["stopped_early"]
+    assert history["epochs"] < 1000
+
+
+def test_holdout_rows_are_never_looked_at(random_walk) -> None:
+    """Replace the holdout by anything: weights, calibration and stopping are bitwise the same."""
+    from dataclasses import replace
+
+    one = fit(random_walk, **TINY, epochs=3)
+    frame = random_walk.frame.copy()
+    frame.loc[frame["ds"] > one.facts["spans"]["stop_end"], "y"] = 1e4
+    two = fit(replace(random_walk, frame=frame), **TINY, epochs=3)
+    for mine, theirs in zip(one.network.parameters(), two.network.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert all(np.array_equal(one.calibration[k], two.calibration[k]) for k in one.calibration)
+    assert one.pipeline.to_json() == two.pipeline.to_json()
+
+
+def test_progress_is_told(random_walk) -> None:
+    told: list[Progress] = []
+    fit(random_walk, **TINY, epochs=40, progress=told.append)
+    assert told
+    assert told[-1].updates <= told[-1].total
+    assert all(a.updates <= b.updates for a, b in zip(told, told[1:], strict=False))
+    assert 1 <= told[-1].epoch <= told[-1].epochs == 40
+
+
+def test_a_loss_that_is_no_number(random_walk) -> None:
+    with pytest.raises(TrainingError, match="loss"):
+        fit(random_walk, **TINY, epochs=50, lr=1e30, train__clip=0, optimizer="rmsprop", head="point", loss="mse")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_optimizers(random_walk, optimizer: str, average: float) -> None:
+    model = fit(random_walk, **TINY, epochs=2, optimizer=optimizer, average=average)
+    assert np.isfinite(model.predict()["lstm"]).all()
+
+
+def test_k2_above_k1_trains(random_walk) -> None:
+    model = fit(random_walk, **TINY, epochs=2, k1=16, k2=48)
+    assert np.isfinite(model.predict()["lstm"]).all()
+    with pytest.raises(UsageError, match="k2"):
+        fit(random_walk, **TINY, k1=16, k2=8)
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning", "ignore::UserWarning:pytorch_lightning")
+def test_a_module_under_a_trainer_of_your_own(random_walk) -> None:
+    """The parts are usable without fit()."""
+    import pytorch_lightning as pl
+
+    from forecast.data import Span, StreamData
+    from forecast.model import build_network
+    from forecast.module import ForecastModule
+    from forecast.spans import cut_spans, pipeline_spec, settle
+    from pipelines.batches import pieces_of, rows_before
+    from pipelines.pipeline import Pipeline
+
+    config = settle(Config.make(**TINY, kind="price"), random_walk)
+    spans = cut_spans(random_walk, config)
+    pipeline = Pipeline(pipeline_spec(config)).fit(random_walk, until=spans.train_end)
+    prepared = pipeline.transform(random_walk)
+    span = Span(pieces_of(prepared, 0, spans.train), rows_before(prepared, spans.train))
+    data = StreamData(prepared, span, lanes=2, k1=32, k2=32, lookback=None)
+    module = ForecastModule(build_network(config, pipeline), config)
+    trainer = pl.Trainer(
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
+    trainer.fit(module, datamodule=data)
+    assert module.updates > 0
+
+
+def test_calibrated_intervals_cover_on_new_rows(make_panel) -> None:
+    """Stationary noise: 90 % intervals hold about 90 % of rows that were never seen."""
+    panel = make_panel(np.random.default_rng(1).normal(10, 1, 4000), freq="h")
+    model = fit(panel, horizon=1, hidden=8, updates=150, threads=1, skip=0)
+    covered = validate(model, panel).scores.set_index("model").loc["lstm", "coverage_90"]
+    assert 0.85 < covered < 0.95
+
+
+def test_result_frames_hold_the_truth(sensors) -> None:
+    rows = np.array([3, 100, int(sensors.offsets[1]) - 2])
+    frame = frames.result_frame(sensors, rows, {"f": np.arange(9.0).reshape(3, 3)})
+    assert len(frame) == 3 + 3 + 1, "steps behind the end of a series are left out"
+    for row in frame.itertuples():
+        at = sensors.frame[(sensors.frame["unique_id"] == row.unique_id) & (sensors.frame["ds"] == row.ds)]
+        assert np.array_equal([row.y], at["y"], equal_nan=True)
+    assert frame["f"].tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_the_facade_exports_what_it_says() -> None:
+    assert forecast.fit is fit
+    assert set(forecast.__all__) <= set(dir(forecast))
