@@ -49,6 +49,11 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return kept.sum() / mask.sum().clamp(min=1)
 
 
+def _kept(y: Tensor, mask: Tensor) -> Tensor:
+    """Targets with zeros where they do not count, so that a NaN there spoils no gradient."""
+    return torch.where(mask, y, y.new_zeros(()))
+
+
 class PointHead(Head):
     """One number per step ahead, by ``huber``, ``mse`` or ``mae``."""
 
@@ -65,7 +70,7 @@ class PointHead(Head):
         self._error = errors[loss]
 
     def loss(self, params: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        return masked_mean(self._error(params[..., 0], y, reduction="none"), mask)
+        return masked_mean(self._error(params[..., 0], _kept(y, mask), reduction="none"), mask)
 
     def forecast(self, params: Tensor) -> Tensor:
         return params
