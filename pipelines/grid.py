@@ -1,7 +1,7 @@
 """Grid: which time stamps a regular series has, and which come next.
 
 A grid is either a pandas frequency (``"h"``, ``"15min"``, ``"MS"``) or the sessions of an exchange
-(``calendar="XNYS"``, the names of ``exchange_calendars``; daily sessions only). Time stamps are
+(``calendar="XNYS"``, the names of ``exchange_calendars``), or bars within those sessions. Time stamps are
 always zone-naive: for exchanges they are session dates, for sensors with a known zone they are UTC
 and ``tz`` names the zone that clocks on the wall show.
 """
@@ -26,7 +26,8 @@ class Grid:
     """The time stamps of a regular series.
 
     Args:
-        freq: pandas frequency alias. With ``calendar`` it must be ``"D"``: one row per session.
+        freq: pandas frequency alias. With ``calendar`` it is ``"D"``, one row per session, or shorter than a
+            day with a ``tz``: bars counted from the open of each session.
         calendar: exchange calendar code such as ``"XNYS"``; ``None`` for plain frequencies.
         tz: time zone of the wall clock when stamps are UTC; only used for calendar features and display.
     """
@@ -45,7 +46,7 @@ class Grid:
             ) from error
         object.__setattr__(self, "freq", offset.freqstr)
         if self.calendar is not None:
-            if self.freq != "D":
+            if self.freq != "D" and (self.tz is None or self.step_seconds >= _DAY_SECONDS):
                 raise UsageError(
                     f"calendar {self.calendar!r} with frequency {self.freq!r}: exchange calendars give daily sessions.",
                     hint="Use freq='D', or leave the calendar out.",
@@ -56,6 +57,8 @@ class Grid:
         """All stamps of the grid from ``first`` to ``last``, both included; ``first`` is on the grid."""
         if self.calendar is None:
             return pd.date_range(first, last, freq=self.freq)
+        if self.intraday:
+            return _bars(self.calendar, self.step_seconds, first, last)
         return _sessions(self.calendar, first, last)
 
     def after(self, last: pd.Timestamp, n: int) -> pd.DatetimeIndex:
@@ -63,15 +66,20 @@ class Grid:
         if self.calendar is None:
             offset = pd.tseries.frequencies.to_offset(self.freq)
             return pd.date_range(last + offset, periods=n, freq=self.freq)
-        span = pd.Timedelta(days=int(n * 2 + 30))
-        sessions = _sessions(self.calendar, last, last + span)
+        span = pd.Timedelta(days=int(n / (self.season if self.intraday else 1) * 2 + 30))
+        sessions = self.between(last, last + span)
         sessions = sessions[sessions > last]
         if len(sessions) < n:
             raise TimeError(
-                f"calendar {self.calendar} knows only {len(sessions)} sessions after {last:%Y-%m-%d}, {n} were asked for.",
+                f"calendar {self.calendar} has only {len(sessions)} stamps after {last:%Y-%m-%d}, {n} were asked for.",
                 hint="Use a shorter horizon.",
             )
         return sessions[:n]
+
+    @property
+    def intraday(self) -> bool:
+        """Whether these are bars within exchange sessions: stamps are UTC, each the beginning of its bar."""
+        return self.calendar is not None and self.freq != "D"
 
     @property
     def step_seconds(self) -> float:
@@ -86,6 +94,8 @@ class Grid:
         Exchange sessions have 5 to a week. Assumption: the shortest usual cycle that spans at least
         two steps; series without one (yearly) get 1.
         """
+        if self.calendar is not None and self.intraday:
+            return max(2, _bars_a_day(self.calendar, self.step_seconds))
         if self.calendar is not None or self.freq == "B":
             return 5
         step = self.step_seconds
@@ -107,7 +117,7 @@ class Grid:
 
     def __str__(self) -> str:
         if self.calendar is not None:
-            return f"{self.calendar} sessions"
+            return f"{self.calendar} sessions" + (f", {self.freq} bars" if self.intraday else "")
         return self.freq if self.tz is None else f"{self.freq} ({self.tz})"
 
 
@@ -153,3 +163,31 @@ def _sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.Datetime
     )
     high += int(high < len(sessions) and sessions[high] == last.normalize())
     return pd.DatetimeIndex(sessions[low:high].to_numpy(), freq=None)
+
+
+def _bars(name: str, step_seconds: float, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+    """Beginnings (UTC) of the bars of every session: open, open + step, ... before the close; anew after a break."""
+    low, high = first - pd.Timedelta(days=2), last + pd.Timedelta(days=2)
+    table = _calendar(name, low.year // 10 * 10, high.year // 10 * 10 + 9).schedule.loc[low.normalize() : high]
+    opens, closes, lunch, back = (
+        table[column].dt.tz_localize(None).to_numpy("datetime64[ns]")
+        for column in ("open", "close", "break_start", "break_end")
+    )
+    split = ~np.isnat(lunch)  # a session with a break is two: bars begin anew after it
+    begins = np.concatenate([opens, back[split]])
+    ends = np.concatenate([np.where(split, lunch, closes), closes[split]])
+    order = np.argsort(begins)
+    begins, ends = begins[order], ends[order]
+    step = np.timedelta64(round(step_seconds * 1e9), "ns")
+    counts = -((begins - ends) // step)
+    rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    stamps = np.repeat(begins, counts) + rank * step
+    return pd.DatetimeIndex(stamps[(stamps >= first.to_datetime64()) & (stamps <= last.to_datetime64())])
+
+
+@lru_cache(maxsize=64)
+def _bars_a_day(name: str, step_seconds: float) -> int:
+    """Bars of a usual session."""
+    year = _bars(name, step_seconds, pd.Timestamp("2024-01-01"), pd.Timestamp("2024-12-31"))
+    days = len(_sessions(name, pd.Timestamp("2024-01-01"), pd.Timestamp("2024-12-31")))
+    return round(len(year) / days)

@@ -150,6 +150,8 @@ class YahooServer:
             keep = seconds >= (seconds[-5:].min() if len(seconds) else 0)
         rows, when = listing.bars[keep], seconds[keep]
         meta = {**_defaults(listing.meta, seconds), **listing.meta, "dataGranularity": query["interval"][0]}
+        if not daily:
+            meta["tradingPeriods"] = _periods(seconds, zone)
         result: dict[str, Any] = {"meta": meta, "indicators": {"quote": [{}], "adjclose": [{}]}}
         if len(rows):
             quote = {name: _json(rows[name]) for name in ("open", "high", "low", "close", "volume")}
@@ -179,6 +181,16 @@ def _defaults(meta: Mapping[str, Any], seconds: Any) -> dict[str, Any]:
         "currentTradingPeriod": {"pre": period, "regular": period, "post": period},
         "tradingPeriods": [[period]],
     }
+
+
+def _periods(seconds: Any, zone: str) -> list[list[dict[str, Any]]]:
+    """One regular period for each day with bars, from its first bar to an hour after its last."""
+    stamps = pd.to_datetime(pd.Series(seconds), unit="s", utc=True).dt.tz_convert(zone)
+    days = pd.Series(seconds).groupby(stamps.dt.date)
+    return [
+        [{"timezone": "EST", "start": int(first), "end": int(last) + 3600, "gmtoffset": 0}]
+        for first, last in zip(days.min(), days.max(), strict=True)
+    ]
 
 
 def _events(listing: Listing, zone: str, low: int, high: int) -> dict[str, Any]:

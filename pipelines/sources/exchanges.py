@@ -124,3 +124,23 @@ def daily_grid(meta: Mapping[str, Any], stamps: pd.DatetimeIndex) -> tuple[Grid,
     if (stamps.day_of_week < 5).mean() >= 0.95:
         return Grid("B"), None if kind == "CURRENCY" else f"{reason}; weekdays are used."
     return Grid("D"), f"{reason}; every day of the week is used."
+
+
+def intraday_grid(meta: Mapping[str, Any], stamps: pd.DatetimeIndex, freq: str) -> tuple[Grid, str | None]:
+    """Grid of bars shorter than a day (stamps UTC), and a sentence where it is not the exchange's.
+
+    Bars within the sessions of the exchange where that explains 95 % of them, so that nights are no gaps;
+    around the clock otherwise.
+    """
+    zone = str(meta.get("exchangeTimezoneName") or "UTC")
+    calendar = calendar_of(meta)
+    if calendar is None:
+        return Grid(freq, tz=zone), None
+    grid = Grid(freq, calendar, tz=zone)
+    expected = grid.between(stamps[0], stamps[-1])
+    fits = stamps.isin(expected).mean()
+    if fits >= 0.95:
+        return grid, None
+    return Grid(freq, tz=zone), (
+        f"only {fits:.0%} of the bars begin where {freq} bars of {calendar} do; they are put around the clock."
+    )

@@ -35,7 +35,7 @@ from pipelines.errors import (
 )
 from pipelines.grid import Grid
 from pipelines.sources.base import Bars, Request, no_actions
-from pipelines.sources.exchanges import daily_grid, pandas_freq, step
+from pipelines.sources.exchanges import daily_grid, intraday_grid, pandas_freq, step
 
 RETRIES = 4
 _SPELLING = re.compile(r"[A-Z0-9^][A-Z0-9.\-^=&_+:$]{0,31}")
@@ -433,8 +433,7 @@ def _grid(symbol: str, interval: str, bars: pd.DataFrame, meta: dict[str, Any]) 
         return daily_grid(meta, pd.DatetimeIndex(bars.index))
     if interval in ("1wk", "1mo"):
         return Grid(pandas_freq(interval)), None
-    zone = meta.get("exchangeTimezoneName")
-    return Grid(pandas_freq(interval), tz=str(zone) if zone else None), None
+    return intraday_grid(meta, pd.DatetimeIndex(bars.index), pandas_freq(interval))
 
 
 def _short(text: str) -> str:

@@ -164,6 +164,24 @@ def test_the_week_still_running_is_left_out(yahoo: YahooServer) -> None:
     assert panel.end == monday - pd.Timedelta(days=7)
 
 
+@pytest.mark.parametrize(("interval", "freq"), [("1h", "h"), ("90m", "90min"), ("5m", "5min")])
+def test_bars_within_sessions_have_no_nights(yahoo: YahooServer, interval: str, freq: str) -> None:
+    grid = Grid(freq, "XNYS", tz="America/New_York")
+    today = pd.Timestamp.now("UTC").tz_localize(None).normalize()
+    index = grid.between(today - pd.Timedelta(days=40), today - pd.Timedelta(days=1))
+    yahoo.put("AAPL", walk(index))
+    panel = load("AAPL", source=FAST, interval=interval)
+    assert (panel.grid, len(panel), panel.missing) == (grid, len(index), 0)
+
+
+def test_hours_of_coins_run_around_the_clock(yahoo: YahooServer) -> None:
+    today = pd.Timestamp.now("UTC").tz_localize(None).normalize()
+    meta = {"instrumentType": "CRYPTOCURRENCY", "exchangeTimezoneName": "UTC"}
+    yahoo.put("BTC-USD", walk(pd.date_range(today - pd.Timedelta(days=30), periods=700, freq="h")), meta=meta)
+    panel = load("BTC-USD", source=FAST, interval="1h")
+    assert (str(panel.grid), len(panel), panel.missing) == ("h (UTC)", 700, 0)
+
+
 # -- what goes wrong -------------------------------------------------------------------------------
 FAILURES: list[tuple[str, type[SourceError], str]] = [
     ("429", RateLimitedError, r"AAPL: Yahoo limits our requests \(status 429\) \(5 attempts, deadline 8 s in total\)"),
