@@ -1,6 +1,6 @@
 """Reading histories with a trained net: forecasts at any origins, and the state behind the last row.
 
-A history is read in chunks of one fixed shape (``READ_LANES x READ_CHUNK``), padded on the right. Kernels
+A history is read in chunks of one shape that depends on the number of series alone, padded on the right. Kernels
 choose their order of additions by shape, so cutting off or changing later rows leaves earlier forecasts
 bitwise equal on one machine with one thread count. The state behind the last row comes from a second look at
 the last chunk, cut to the rows that exist.
@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 READ_CHUNK = 128
 READ_LANES = 64
+FEW_LANES = 4  # up to so many, a chunk is four times as long: a step is then cheap beside the calls around it
 
 
 @dataclass
@@ -105,14 +106,15 @@ def _read_group(
 ) -> None:  # fmt: skip
     """Read up to ``READ_LANES`` series side by side; results go into ``out``, ends into ``core`` and ``features``."""
     state = network.initial(len(pieces))
-    plan = list(plan_whole(pieces, READ_CHUNK))
+    plan = list(plan_whole(pieces, READ_CHUNK * (4 if len(pieces) <= FEW_LANES else 1)))
     for host, chunk in zip(plan, device_chunks(plan, torch.device("cpu")), strict=True):
         rows = (host.start[:, None] + np.arange(host.size)).clip(0, len(slot) - 1)
         wanted = (slot[rows] >= 0) & (np.arange(host.size) < host.valid[:, None])
-        x, static = source.x[torch.from_numpy(rows)], source.static[chunk.series]
+        batch = gather(source, chunk)
+        x, static = batch.x, batch.static
         steps, after = network.run(x, static, state)
         if wanted.any():
-            forecast = network.head.forecast(network.params(steps, gather(source, chunk)))
+            forecast = network.head.forecast(network.params(steps, batch))
             out[slot[rows[wanted]]] = forecast.numpy()[wanted]
         ends = host.start + host.valid == np.array([piece.stop for piece in pieces])
         for count in np.unique(host.valid[ends & (host.valid > 0)]):
