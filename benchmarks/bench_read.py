@@ -1,0 +1,83 @@
+"""Reading: one pass over a history against an origin-by-origin loop, forecasts equal; origins/s beside the peers'."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+import torch
+from common import RESULTS, Row, daily, finish, hourly, interleave, panel
+
+from forecast.train import fit
+
+ORIGINS = 2000
+HORIZON = 24
+
+
+def speed_of_peers() -> dict[str, float]:
+    """Origins/s of the peers' backtests as `benchmarks/peers.py` measured them on this machine, else nothing."""
+    path = RESULTS / "peers.json"
+    if not path.is_file():
+        return {}
+    runs = json.loads(path.read_text("utf-8"))["details"].get("runs", [])
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        if run["task"] == "backtest" and run["peer"] != "toolkit":
+            found.setdefault(run["peer"], []).append(run["origins_per_s"])
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = panel(daily(5000))
+    model = fit(data, horizon=HORIZON, hidden=64, layers=2, head="point", skip=0, epochs=3)
+    rows = np.arange(len(data) - HORIZON - ORIGINS, len(data) - HORIZON)
+    took = interleave({"pass": lambda: model.forecast_rows(data, rows)}, options.repeats, warm=2)["pass"]
+    speeds = sorted(ORIGINS / s for s in took.seconds)
+    middle = float(np.median(speeds))
+    one_pass = model.forecast_rows(data, rows).point
+    # origin by origin: read the history up to the first origin, then one row at a time
+    frame = data.frame
+    walker = model.read(data.up_to(data.ds[rows[0]]))
+    began = time.perf_counter()
+    loop = [walker.predict()[model.name].to_numpy()]
+    some = rows[1:300]
+    for row in some:
+        walker.update(frame.iloc[row : row + 1])
+        loop.append(walker.predict()[model.name].to_numpy())
+    each = (time.perf_counter() - began) / len(loop)
+    # and from scratch at a few origins: the whole history again, cut off there
+    scratch = [int(i) for i in np.linspace(0, ORIGINS - 1, 8)]
+    whole = [model.read(data.up_to(data.ds[rows[i]])).predict()[model.name].to_numpy() for i in scratch]
+    size = np.abs(one_pass).max()
+    gap = max(
+        float(np.abs(one_pass[: len(loop)] - np.stack(loop)).max() / size),
+        float(np.abs(one_pass[scratch] - np.stack(whole)).max() / size),
+    )
+    table = [
+        Row("one pass against the origin-by-origin loop, largest relative gap", "<= 1e-6", gap, gap, gap, gap <= 1e-6, ""),
+        Row("one pass / origin-by-origin loop, origins/s", ">= 1", middle * each, speeds[0] * each, speeds[-1] * each, middle * each >= 1, "x", f"{middle:,.0f} origins/s against {1 / each:,.0f}"),
+    ]  # fmt: skip
+    peers = speed_of_peers()
+    for name, wanted in (("darts", 20.0), ("neuralforecast", 5.0)):
+        if name in peers:
+            middle_, low, high = (speed / peers[name] for speed in (middle, speeds[0], speeds[-1]))
+            table.append(Row(f"backtest without refit, {ORIGINS} origins of one series, origins/s over {name}'s", f">= {wanted:g}", middle_, low, high, middle_ >= wanted, "x", f"{peers[name]:,.0f}/s"))  # fmt: skip
+    many = panel(hourly(100, 2000), "h")
+    global_model = fit(many, horizon=HORIZON, hidden=64, layers=2, head="point", skip=0, epochs=1)
+    at = np.concatenate([np.arange(low + 1200, low + 1976) for low in many.offsets[:-1]])
+    wide = interleave({"pass": lambda: global_model.forecast_rows(many, at)}, max(5, options.repeats - 2))["pass"]
+    speeds_ = sorted(len(at) / s for s in wide.seconds)
+    table.append(Row("origins/s of one pass over 100 series of 2,000", "-", float(np.median(speeds_)), speeds_[0], speeds_[-1], None, "/s"))  # fmt: skip
+    finish("read", table, {"threads": options.threads, "origins": ORIGINS, "peers": peers, "seconds": took.seconds})
+
+
+if __name__ == "__main__":
+    main()
