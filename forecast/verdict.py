@@ -91,10 +91,13 @@ def losses_by_origin(
         unit = by_id.reindex(known["unique_id"].astype(str)).to_numpy(np.float64)
         known, unit = known[unit > 0], unit[unit > 0]
     y, error = known["y"].to_numpy(np.float64) / unit, {"absolute": metrics.absolute, "squared": metrics.squared}[loss]
-    table = pd.DataFrame({name: error(y, known[name].to_numpy(np.float64) / unit) for name in models})
-    groups = table.groupby(known["cutoff"].to_numpy(), sort=True)
-    gaps = table.isna().groupby(known["cutoff"].to_numpy(), sort=True).any()
-    return groups.mean().mask(gaps).rename_axis("cutoff")
+    at, cutoffs = pd.factorize(known["cutoff"], sort=True)
+    rows = np.bincount(at, minlength=len(cutoffs))
+    # NaN + anything is NaN: an origin with a gap has no mean
+    mean = {
+        name: np.bincount(at, error(y, known[name].to_numpy(np.float64) / unit), len(cutoffs)) / rows for name in models
+    }
+    return pd.DataFrame(mean, index=pd.Index(cutoffs, name="cutoff"))
 
 
 def compare(

@@ -37,6 +37,7 @@ def walk_frame(seed: int, phi: float, n: int = 1000) -> pd.DataFrame:
             "unique_id": "a",
             "ds": stamps[t + 1],
             "cutoff": stamps[t],
+            "step": 1,
             "y": y[t + 1],
             "naive": y[t],
             "drift": y[t] + (y[t] - y[0]) / t,
