@@ -24,6 +24,7 @@ from pipelines.grid import Grid
 from pipelines.panel import Panel, Role
 from pipelines.sources import Bars, Fetched, Request, Source
 
+_LATE = pd.Timedelta(days=10)  # a start on a holiday is no reason to speak
 INTERVALS = ("1d", "1wk", "1mo", "1h", "90m", "60m", "30m", "15m", "5m", "2m", "1m")
 
 
@@ -171,7 +172,13 @@ def _cut(got: Fetched, low: pd.Timestamp | None, high: pd.Timestamp | None, basi
             hint="Change --start or --end.",
         )
     actions = bars.actions if high is None else bars.actions[bars.actions["ds"] <= high]
-    return replace(got, bars=replace(bars, frame=rows, actions=actions))
+    notes = got.notes
+    if low is not None and frame.index[0] > low + _LATE:
+        late = (
+            f"{bars.ticker}: the source has no rows before {_show(frame.index[0], '')}; {_show(low, '')} was asked for."
+        )
+        notes = (*notes, late)
+    return replace(got, bars=replace(bars, frame=rows, actions=actions), notes=notes)
 
 
 def _show(stamp: pd.Timestamp | None, instead: str) -> str:

@@ -361,6 +361,8 @@ def _bars(symbol: str, interval: str, frame: pd.DataFrame, meta: dict[str, Any])
     bars, notes = _finished(symbol, interval, bars, meta)
     bars, actions = as_traded(bars, actions)
     grid, note = _grid(symbol, interval, bars, meta)
+    if interval in _LIMIT_DAYS:
+        notes.append(f"{symbol}: Yahoo keeps {interval} bars for {_LIMIT_DAYS[interval]} days.")
     return Bars(
         ticker=symbol,
         frame=bars,

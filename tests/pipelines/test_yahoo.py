@@ -172,6 +172,9 @@ def test_bars_within_sessions_have_no_nights(yahoo: YahooServer, interval: str, 
     yahoo.put("AAPL", walk(index))
     panel = load("AAPL", source=FAST, interval=interval)
     assert (panel.grid, len(panel), panel.missing) == (grid, len(index), 0)
+    assert any(note.startswith(f"AAPL: Yahoo keeps {interval} bars for ") for note in panel.notes)
+    early = load("AAPL", source=FAST, interval=interval, start="2020-01-01")
+    assert any("the source has no rows before" in note and "2020-01-01 was asked for" in note for note in early.notes)
 
 
 def test_hours_of_coins_run_around_the_clock(yahoo: YahooServer) -> None:
@@ -289,6 +292,22 @@ def test_yfinances_switches_are_put_back(yahoo: YahooServer, aapl: pd.DataFrame)
     assert before == (YfConfig.debug.hide_exceptions, YfConfig.network.retries, base._tz_info_fetch_ctr, log.filters)
     assert "get" not in vars(YfData()._session)
     assert warnings.filters == filters
+
+
+def test_threads_take_turns_and_leave_the_switches_as_they_were(yahoo: YahooServer) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from yfinance.config import YfConfig
+
+    frames = {f"T{rank}": walk(sessions("2024-01-02", "2024-03-01"), seed=rank) for rank in range(6)}
+    for symbol, bars in frames.items():
+        yahoo.put(symbol, bars)
+    with ThreadPoolExecutor(6) as pool:
+        panels = list(pool.map(lambda symbol: load(symbol, source=FAST), frames))
+    for (symbol, bars), panel in zip(frames.items(), panels, strict=True):
+        assert panel.ids == (symbol,)
+        np.testing.assert_allclose(panel.column("y"), bars["close"], rtol=1e-12)
+    assert YfConfig.debug.hide_exceptions is True
 
 
 def test_nothing_is_written_to_the_screen(
