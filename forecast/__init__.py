@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from forecast.backtest import backtest as backtest
     from forecast.config import Config as Config
     from forecast.model import Model as Model
+    from forecast.run import validate as validate
     from forecast.train import fit as fit
 
 _WHERE = {
@@ -27,8 +28,9 @@ _WHERE = {
     "backtest": "forecast.backtest",
     "fit": "forecast.train",
     "load": "forecast.model",
+    "validate": "forecast.run",
 }
-__all__ = ["Config", "Model", "audit", "backtest", "fit", "load"]
+__all__ = ["Config", "Model", "audit", "backtest", "fit", "load", "validate"]
 
 
 def __getattr__(name: str) -> Any:
