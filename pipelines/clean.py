@@ -126,10 +126,11 @@ def prepare(frame: pd.DataFrame, options: Options, where: Where, notes: list[str
         order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
         counted = Grid(str(options.freq), options.calendar).after(start - pd.Timedelta(1, "ns"), int(order.max()) + 1)
         ds, aware = counted.to_numpy().astype("datetime64[ns]")[order], False
+        zone = options.tz
         notes.append(f"Time: rows counted from {shown(ds[0])} in steps of {options.freq}.")
     else:
         assert stamps is not None
-        ds, aware = stamps.values, stamps.aware
+        ds, aware, zone = stamps.values, stamps.aware, options.tz or stamps.zone
     prices = columns.price_columns([str(column) for column in frame.columns if column not in taken])
     wanted = dict.fromkeys([*targets, *roles])
     others = frame[[column for column in frame.columns if column not in taken]]
@@ -140,7 +141,7 @@ def prepare(frame: pd.DataFrame, options: Options, where: Where, notes: list[str
     else:
         prices = {}
     rows = Rows(
-        codes, ids, ds, cells_of, np.arange(len(frame)), targets, roles, prices, name, aware, where, notes
+        codes, ids, ds, cells_of, np.arange(len(frame)), targets, roles, prices, name, aware, where, zone, notes
     )  # fmt: skip
     rows = with_stamps(rows)
     rows = without_unfinished(rows)
@@ -148,11 +149,14 @@ def prepare(frame: pd.DataFrame, options: Options, where: Where, notes: list[str
         rows = in_utc(rows, options.tz)
     mask_sentinels(rows)
     rows = in_order(rows)
-    forgotten = (
-        None if identity else columns.suggest_id(frame.loc[rows.positions], pd.Series(rows.ds), [*taken, *wanted])
+    rows = without_doubles(
+        rows, options.duplicates, lambda: None if identity else _forgotten(frame, rows, [*taken, *wanted])
     )
-    rows = without_doubles(rows, options.duplicates, forgotten)
     return possible(rows, options.impossible)
+
+
+def _forgotten(frame: pd.DataFrame, rows: Rows, taken: list[str]) -> str | None:
+    return columns.suggest_id(frame.loc[rows.positions], pd.Series(rows.ds), taken)
 
 
 def _series(frame: pd.DataFrame, identity: str | None, where: Where) -> tuple[NDArray[np.int64], list[str]]:

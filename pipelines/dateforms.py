@@ -38,6 +38,8 @@ _WORD_FORMATS = (
 
 def families(text: pd.Series) -> NDArray[np.str_]:
     kinds = np.full(len(text), "", dtype="<U12")
+    # the usual way of writing is found for all cells at once, the others cell by cell
+    kinds[text.str.fullmatch(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?").to_numpy(bool)] = "ymd"
     for family, pattern, _ in FAMILIES:
         todo = np.flatnonzero(kinds == "")
         if not len(todo):

@@ -20,11 +20,15 @@ from pipelines.where import Where, plural
 
 @dataclass(frozen=True)
 class Stamps:
-    """``values`` [N] datetime64[ns], NaT where the cell is no date; ``aware``: they are UTC instants."""
+    """``values`` [N] datetime64[ns], NaT where the cell is no date.
+
+    ``aware``: they are UTC instants; ``zone``: of the wall clock, if known; ``family``: how they were written.
+    """
 
     values: NDArray[np.datetime64]
     aware: bool = False
     family: str = "ymd"
+    zone: str | None = None
 
 
 def looks_like_dates(column: pd.Series) -> bool:
@@ -85,8 +89,9 @@ def parse(column: pd.Series, *, name: str, where: Where, notes: list[str], dayfi
 
 
 def _main_family(text: pd.Series, kinds: NDArray[np.str_], name: str, where: Where) -> str:
-    known = [kind for kind in kinds if kind not in ("", "missing")]
-    if not known:
+    counts = pd.Series(kinds).value_counts()
+    known = counts[[kind for kind in counts.index if kind not in ("", "missing")]]
+    if not len(known):
         position = int(np.flatnonzero(kinds == "")[0]) if (kinds == "").any() else 0
         cell = str(text.iloc[position])[:40] if len(text) else ""
         raise where.error(
@@ -96,8 +101,7 @@ def _main_family(text: pd.Series, kinds: NDArray[np.str_], name: str, where: Whe
             column=name,
             hint="Name the column of dates with --time, or write dates as 2024-01-31 or 2024-01-31 13:00.",
         )
-    names, counts = np.unique(known, return_counts=True)
-    family = str(names[np.argmax(counts)])
+    family = str(known.index[0])
     if family == "no century":
         position = int(np.flatnonzero(kinds == family)[0])
         raise where.error(
@@ -174,7 +178,9 @@ def _typed(column: pd.Series, name: str, notes: list[str]) -> Stamps:
         notes.append(f"{name}: every stamp is midnight in {column.dt.tz}: read as calendar dates.")
         return Stamps(wall.astype("datetime64[ns]").to_numpy())
     utc = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    return Stamps(utc.astype("datetime64[ns]").to_numpy(), aware=True)
+    zone = str(column.dt.tz)
+    notes.append(f"{name}: local time of {zone}, kept in UTC.")
+    return Stamps(utc.astype("datetime64[ns]").to_numpy(), aware=True, zone=None if zone == "UTC" else zone)
 
 
 def _as_whole_numbers(column: pd.Series, name: str, where: Where) -> pd.Series:

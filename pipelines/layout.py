@@ -74,7 +74,7 @@ def _names(rows: Rows) -> dict[tuple[int, str], str]:
 def _gridded(rows: Rows, options: Options) -> tuple[Grid, Rows]:
     """The grid as asked or inferred, and the rows on it."""
     days = bool((rows.ds.astype("datetime64[D]") == rows.ds).all())
-    tz = options.tz if rows.aware and not days else None
+    tz = rows.zone if rows.aware and not days else None
     if options.calendar is not None:
         grid = Grid(options.freq or "D", options.calendar)
     elif options.freq is not None:
@@ -97,7 +97,8 @@ def _on_grid(rows: Rows, grid: Grid, options: Options) -> Rows:
             hint="Give a coarser --freq with --irregular snap.",
         )
     stamps = grid.between(first, last).to_numpy().astype("datetime64[ns]")
-    off = np.flatnonzero(~np.isin(rows.ds, stamps))
+    place = np.minimum(np.searchsorted(stamps, rows.ds), max(len(stamps) - 1, 0))
+    off = np.flatnonzero(stamps[place] != rows.ds) if len(stamps) else np.arange(len(rows.ds))
     if not len(off):
         return rows
     if options.irregular == "snap":

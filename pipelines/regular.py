@@ -42,7 +42,7 @@ def infer(
         TooShortError: fewer than two stamps.
         TimeError: no grid holds every stamp.
     """
-    unique = np.unique(stamps)
+    unique = distinct(stamps)
     steps = np.diff(stamps)[np.diff(series) == 0]
     if not len(steps):
         raise where.error(
@@ -65,8 +65,17 @@ def infer(
 
 def usual_step(steps: NDArray[np.timedelta64]) -> np.timedelta64:
     """The most frequent step, the shortest of several."""
-    values, counts = np.unique(steps, return_counts=True)
-    return np.timedelta64(values[np.argmax(counts)], "ns")
+    ordered = np.sort(steps)
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.append(starts, len(ordered)))
+    return np.timedelta64(ordered[starts[np.argmax(counts)]], "ns")
+
+
+def distinct(stamps: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Different stamps in order; for a million stamps far quicker than ``np.unique``, which hashes."""
+    ordered = np.sort(stamps)
+    values: NDArray[np.datetime64] = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    return values
 
 
 def alias(step: np.timedelta64) -> str:

@@ -5,6 +5,7 @@ Each step returns rows and adds a sentence to ``notes`` when it changed somethin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,7 @@ class Rows:
         prices: kind -> column, for a price file.
         time: what the time column is called.
         aware: the stamps are UTC instants.
+        zone: of the wall clock, where the stamps or the user named one.
     """
 
     codes: NDArray[np.int64]
@@ -115,6 +117,7 @@ class Rows:
     time: str
     aware: bool
     where: Where
+    zone: str | None = None
     notes: list[str] = field(default_factory=list)
 
     def of(self, code: int) -> NDArray[np.int64]:
@@ -127,7 +130,7 @@ class Rows:
         cells = {name: column[index] for name, column in self.cells.items()}
         return Rows(
             self.codes[index], self.ids, self.ds[index], cells, self.positions[index], self.targets, self.roles,
-            self.prices, self.time, self.aware, self.where, self.notes,
+            self.prices, self.time, self.aware, self.where, self.zone, self.notes,
         )  # fmt: skip
 
 
@@ -203,7 +206,7 @@ def in_order(rows: Rows) -> Rows:
     return rows if (order == np.arange(len(order))).all() else rows.take(order)
 
 
-def without_doubles(rows: Rows, policy: str, forgotten: str | None) -> Rows:
+def without_doubles(rows: Rows, policy: str, forgotten: Callable[[], str | None]) -> Rows:
     double = np.flatnonzero((np.diff(rows.codes) == 0) & (np.diff(rows.ds) == np.timedelta64(0))) + 1
     if not len(double):
         return rows
@@ -219,7 +222,7 @@ def without_doubles(rows: Rows, policy: str, forgotten: str | None) -> Rows:
         )
         policy = "first"
     if policy == "error":
-        raise _double_error(rows, double[~equal], forgotten)
+        raise _double_error(rows, double[~equal], forgotten())
     if not equal.all():
         words = {"first": "the first is kept", "last": "the last is kept", "mean": "their mean is taken"}[policy]
         rows.notes.append(f"{plural(int((~equal).sum()), 'time stamp')} occurred twice with different values: {words}.")
@@ -280,9 +283,8 @@ def possible(rows: Rows, policy: str) -> Rows:
             _refuse_or_mask(rows, one, bars, name, kinds[name], policy)
         if rows.prices["close"] in prices:
             found = jumps(bars, rows.ds[one], names=rows.prices, where=rows.where, positions=rows.positions[one])
-            word = "row" if rows.where.lines is None else "line"
             for finding in found[:3]:
-                rows.notes.append(f"Look at {word} {finding.row}: {finding.message} {finding.hint}")
+                rows.notes.append(f"Look at {rows.where.word} {finding.row}: {finding.message} {finding.hint}")
     return rows
 
 

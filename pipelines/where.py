@@ -21,16 +21,18 @@ class Where:
         names: the files (or the one word ``"memory"``).
         lines: ``[N]`` 1-based line of each row in its file; ``None`` for frames that were no file.
         files: ``[N]`` index into ``names``; ``None`` when there is one.
+        word: what a row is called: ``"line"`` in text, ``"row"`` elsewhere.
     """
 
     names: tuple[str, ...]
     lines: NDArray[np.int64] | None = None
     files: NDArray[np.int64] | None = None
+    word: str = "line"
 
     @classmethod
     def memory(cls, name: str = "memory") -> Where:
         """Rows of a frame in memory: positions are called rows and counted from 1."""
-        return cls((name,))
+        return cls((name,), word="row")
 
     @classmethod
     def concat(cls, parts: Sequence[Where]) -> Where:
@@ -40,6 +42,7 @@ class Where:
             tuple(part.names[0] for part in parts),
             np.concatenate([part.line_numbers() for part in parts]),
             np.concatenate(files).astype(np.int64),
+            parts[0].word,
         )
 
     def line_numbers(self) -> NDArray[np.int64]:
@@ -60,20 +63,19 @@ class Where:
         """``"prices.csv, line 7, column 'Close'"``."""
         words = [self.name(position)]
         if position is not None:
-            words.append(f"{'row' if self.lines is None else 'line'} {self.line(position)}")
+            words.append(f"{self.word} {self.line(position)}")
         if column is not None:
             words.append(f"column {column!r}")
         return ", ".join(words)
 
     def lines_of(self, positions: Sequence[int] | NDArray[Any], most: int = 3) -> str:
         """``"line 7"``, ``"lines 7, 9 and 12"`` or ``"lines 7, 9, 12 and 88 more"``."""
-        word = "row" if self.lines is None else "line"
         shown = [str(self.line(int(position))) for position in positions[:most]]
         if len(positions) == 1:
-            return f"{word} {shown[0]}"
+            return f"{self.word} {shown[0]}"
         if len(positions) > most:
-            return f"{word}s {', '.join(shown)} and {len(positions) - most} more"
-        return f"{word}s {', '.join(shown[:-1])} and {shown[-1]}"
+            return f"{self.word}s {', '.join(shown)} and {len(positions) - most} more"
+        return f"{self.word}s {', '.join(shown[:-1])} and {shown[-1]}"
 
     def error(
         self, kind: type[DataError], text: str, *, hint: str, position: int | None = None, column: str | None = None

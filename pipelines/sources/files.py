@@ -146,7 +146,7 @@ def _parquet(path: Path) -> Table:
         raise FileFormatError(f"{path.name} is no readable parquet file ({reason}).", hint="Write it again.") from error
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
-    return Table(frame, Where((path.name,), np.arange(1, len(frame) + 1)), [])
+    return Table(frame, Where((path.name,), np.arange(1, len(frame) + 1), word="row"), [])
 
 
 def _stacked(tables: list[Table], options: Options) -> Table:
@@ -196,7 +196,7 @@ def long_layout(table: Table, options: Options) -> Table:
         )
     order = np.argsort(np.tile(np.arange(len(frame)), len(rest)), kind="stable")
     lines = table.where.line_numbers()
-    where = Where(table.where.names, np.tile(lines, len(rest))[order]) if len(lines) else table.where
+    where = Where(table.where.names, np.tile(lines, len(rest))[order], word=table.where.word)
     long = long.iloc[order].reset_index(drop=True).drop(columns="step").rename(columns={first: "unique_id"})
     table.notes.append(f"One series per row: {plural(len(frame), 'series')}, named by column {first!r}.")
     return Table(long, where, table.notes)

@@ -251,7 +251,7 @@ def _records(text: str, sep: str, path: Path) -> tuple[list[list[str]], list[int
     rows, numbers, line = [], [], 1
     try:
         for cells in reader:
-            if any(cells) and any(cell.strip() for cell in cells):
+            if cells and (cells[0] or any(cell.strip() for cell in cells)):
                 rows.append(cells)
                 numbers.append(line)
             line = reader.line_num + 1

@@ -209,6 +209,16 @@ def test_the_doubled_hour_without_a_zone_is_refused_and_the_zone_suggested() -> 
         from_frame(frame(wall))
 
 
+def test_a_frame_with_a_zone_is_kept_in_utc_and_its_zone_remembered() -> None:
+    stamps = pd.date_range("2024-10-26 20:00", periods=12, freq="h", tz="Europe/Berlin")
+    panel = from_frame(frame(stamps))
+    assert panel.grid.tz == "Europe/Berlin"
+    assert ds(panel)[0] == "2024-10-26 18:00:00"
+    assert said(panel, "local time of Europe/Berlin, kept in UTC")
+    days = from_frame(frame(pd.date_range("2024-10-25", periods=5, freq="D", tz="Europe/Berlin")))
+    assert (days.grid.tz, ds(days)[0]) == (None, "2024-10-25 00:00:00")
+
+
 def test_an_unknown_zone_is_refused() -> None:
     with refuses(UsageError, "time zone 'Mars/Olympus' is unknown"):
         from_frame(frame(hourly(3)), tz="Mars/Olympus")

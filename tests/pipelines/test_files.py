@@ -369,6 +369,9 @@ def test_parquet_and_csv_of_one_frame_give_one_panel(tmp_path: Path) -> None:
     assert one.fingerprint() == two.fingerprint() == read_file(tmp_path / "f.parquet").fingerprint()
     with refuses(FileFormatError, "is a parquet file"):
         read_csv(tmp_path / "f.parquet")
+    frame.assign(y=np.inf).to_parquet(tmp_path / "inf.parquet")
+    with refuses(ValueRangeError, "inf.parquet, row 1, column 'y'"):
+        read_parquet(tmp_path / "inf.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing PAR1")
     with refuses(FileFormatError, "no readable parquet file"):
         read_file(tmp_path / "bad.parquet")
