@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from common import Row, daily, finish, interleave, panel, ratio
+from common import Row, daily, finish, interleave, panel
 
 import forecast.train as training
 from forecast.config import Config
@@ -21,10 +21,11 @@ from forecast.model import build_network
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.cores import detach_state
 from forecast.nn.network import Network
-from forecast.spans import Spans, cut_spans, pipeline_spec, settle
+from forecast.spans import cut_spans, pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
 from pipelines.batches import Batch, gather, pieces_of, rows_before
-from pipelines.pipeline import Pipeline, Prepared
+from pipelines.pipeline import Pipeline
+from pipelines.prepared import Prepared
 
 CPU = torch.device("cpu")
 

@@ -1,6 +1,6 @@
 """Batches for training: resident tensors on the training device, no Python per item.
 
-The arrays of :class:`pipelines.pipeline.Prepared` move to the device once; a plan (index arithmetic from
+The arrays of :class:`pipelines.prepared.Prepared` move to the device once; a plan (index arithmetic from
 :mod:`pipelines.batches`) says which rows each lane reads next, and one gather makes a batch there.
 """
 
@@ -15,7 +15,7 @@ import torch
 
 from forecast.tensors import device_chunks, stack_chunks, tensors_of
 from pipelines.batches import Batch, Chunk, Mask, Piece, Resident, gather, plan_streams, plan_windows, split
-from pipelines.pipeline import Prepared
+from pipelines.prepared import Prepared
 
 AHEAD = 1 << 18  # numbers cut out ahead of their turn, a megabyte of float32
 

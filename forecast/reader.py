@@ -20,7 +20,7 @@ from forecast.nn.cores import State
 from forecast.nn.network import Network
 from forecast.tensors import device_chunks, tensors_of
 from pipelines.batches import Batch, Chunk, Piece, Resident, gather, pieces_of, plan_whole
-from pipelines.pipeline import Prepared
+from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

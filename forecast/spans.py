@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from forecast.config import Config
 from pipelines.errors import TooShortError
 from pipelines.panel import Panel
-from pipelines.pipeline import PipelineSpec
+from pipelines.prepared import PipelineSpec
 
 Index = NDArray[np.int64]
 LEAST_TRAIN = 20  # rows; below this a net has nothing to learn from

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipelines.batches import Chunk, Mask, Resident
-from pipelines.pipeline import Prepared
+from pipelines.prepared import Prepared
 
 _INDICES = ("start", "series", "valid", "counted_from", "reset")
 

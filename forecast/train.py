@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import signal
@@ -30,8 +31,8 @@ from forecast.tensors import device_chunks, tensors_of
 from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_whole, plan_windows, rows_before
 from pipelines.errors import DataError, TrainingError, UsageError
 from pipelines.panel import Panel
-from pipelines.pipeline import Pipeline, Prepared
-import itertools
+from pipelines.pipeline import Pipeline
+from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]
 WARM = 256  # rows read before the stop span to bring the state up to date

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import TooShortError, UsageError
 from pipelines.panel import Panel
-from pipelines.pipeline import Prepared
+from pipelines.prepared import Prepared
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -26,6 +26,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines.columns", "pipelines.rows"),
     ("pipelines.layout",),
     ("pipelines.clean", "pipelines.features", "pipelines.scale", "pipelines.adjust"),
+    ("pipelines.prepared",),
     ("pipelines.pipeline",),
     ("pipelines.catalog",),
     ("pipelines.sources.base", "pipelines.sources.exchanges"),

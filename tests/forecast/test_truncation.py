@@ -16,7 +16,8 @@ from forecast.nn.network import Network
 from forecast.spans import pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
 from pipelines.batches import Batch, Chunk, gather, pieces_of, plan_streams, plan_whole, streams
-from pipelines.pipeline import Pipeline, Prepared
+from pipelines.pipeline import Pipeline
+from pipelines.prepared import Prepared
 
 CORES = ["rnn", "rnn-relu", "lstm", "gru"]
 CPU = torch.device("cpu")

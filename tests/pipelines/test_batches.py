@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,8 +23,8 @@ from pipelines.batches import (
     windows,
 )
 from pipelines.errors import TooShortError, UsageError
-from pipelines.pipeline import Pipeline, PipelineSpec, Prepared
-import itertools
+from pipelines.pipeline import Pipeline
+from pipelines.prepared import PipelineSpec, Prepared
 
 lengths = st.lists(st.integers(1, 90), min_size=1, max_size=6)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pipelines.errors import DataError, TooShortError, UsageError, ValueRangeError
 from pipelines.grid import Grid
 from pipelines.panel import Panel
-from pipelines.pipeline import Pipeline, PipelineSpec, missing_future
+from pipelines.pipeline import Pipeline, missing_future
+from pipelines.prepared import PipelineSpec
 from pipelines.scale import Scaler
 
 SPECS = {

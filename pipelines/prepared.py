@@ -1,0 +1,330 @@
+"""The one way values take: from a panel to arrays, by a specification and what was fitted.
+
+values -> logarithm (prices) -> standardised -> last observed value held over gaps -> causal scans -> features
+standardised. :class:`pipelines.pipeline.Pipeline` fits the numbers this needs; nothing here learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.errors import UsageError, ValueRangeError
+from pipelines.features import (
+    Difference,
+    Gap,
+    Hold,
+    Mean,
+    Relative,
+    Scan,
+    State,
+    Tail,
+    Volatility,
+    calendar,
+    calendar_parts,
+)
+from pipelines.panel import Panel
+from pipelines.scale import Kind, Scaler
+
+Array = NDArray[np.float64]
+Single = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PipelineSpec:
+    """What to do with the values; nothing here is learned from data.
+
+    Args:
+        horizon: steps ahead that are predicted, ``H``.
+        log: predict the logarithm (prices: residuals are log returns).
+        anchor: what residuals are relative to: the ``"last"`` value, or the causal ``"mean"`` over ``short``.
+        scale: residuals in units of ``"one"`` (training spread) or of the causal ``"volatility"``.
+        horizon_unit: one ``unit`` per step ahead instead of one for all (prices: near steps move less).
+        scaler: how values are standardised.
+        season, short, long: steps; ``None`` means the season of the grid, about one and about seven of them.
+        level: also show the net the standardised value itself, not only differences and relative values.
+        calendar: also show time of day, week and year.
+        context: how many values before each origin a linear skip reads (0: none).
+        clip: features beyond this many training standard deviations are cut off.
+    """
+
+    horizon: int
+    log: bool = False
+    anchor: Literal["last", "mean"] = "last"
+    scale: Literal["one", "volatility"] = "one"
+    horizon_unit: bool = False
+    scaler: Kind = "standard"
+    season: int | None = None
+    short: int | None = None
+    long: int | None = None
+    level: bool = False
+    calendar: bool = True
+    context: int = 0
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise UsageError(f"horizon is {self.horizon}, it must be at least 1.", hint="Use --horizon 1 or more.")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a net reads, all series behind one another; series ``i`` has ``horizon`` spare rows behind its end.
+
+    Row ``t`` of series ``i`` is row ``offsets[i] + t``. Shapes: ``N`` rows with the spare ones, ``S`` series.
+    """
+
+    x: Single  # [N, F] features known at the row
+    future: Single  # [N, Ff] known-future covariates
+    static: Single  # [S, Fs]
+    level: Single  # [N + S * context] standardised values; series i starts `context` earlier: i * context more rows
+    anchor: Array  # [N]
+    scale: Array  # [N]
+    observed: NDArray[np.bool_]  # [N] False where the value is missing or the row is spare
+    unit: Array  # [H]
+    offsets: Index  # [S]
+    lengths: Index  # [S] real rows
+    context: int
+    state: State  # of every scan, behind the last real row
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything learned from training rows; ``to_json`` of it is bitwise equal for equal training rows."""
+
+    ids: tuple[str, ...]
+    season: int
+    short: int
+    long: int
+    step_seconds: float
+    past: tuple[str, ...]
+    future: tuple[str, ...]
+    static: tuple[str, ...]
+    gaps: bool
+    values: Mapping[str, Scaler]  # "y" and every past covariate: one column per series
+    volatility: Array  # [S] training root mean square of one-step differences
+    features: Scaler
+    future_scaler: Scaler
+    static_scaler: Scaler
+    unit: Array  # [H]
+    until: str
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Runs panels through the scans of one specification with the numbers of one fit."""
+
+    spec: PipelineSpec
+    fitted: Fitted
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the columns of ``Prepared.x``."""
+        fitted = self.fitted
+        names = [name for name, _, _ in self._bank()]
+        names += ["elapsed"] if fitted.gaps else []
+        names += [f"{name}:now" for name in fitted.future]
+        for part in self._calendar_parts():
+            names += [f"{part}:sin", f"{part}:cos"]
+        return names
+
+    def values(self, panel: Panel, name: str) -> Array:
+        """``[N]`` a column, the target as logarithms where the specification says so.
+
+        Raises:
+            ValueRangeError: a logarithm is asked for and a value is not positive.
+        """
+        return logarithms(panel) if name == "y" and self.spec.log else panel.column(name)
+
+    def _calendar_parts(self) -> tuple[str, ...]:
+        return calendar_parts(self.fitted.step_seconds) if self.spec.calendar else ()
+
+    def _bank(self) -> list[tuple[str, str, Scan]]:
+        """(name, source column, scan) of every feature that reads values, in the order of the columns."""
+        fitted, spec = self.fitted, self.spec
+        own: list[tuple[str, str, Scan]] = [
+            ("relative", "y", Relative(fitted.short)),
+            ("gap", "y", Gap(fitted.short, fitted.long)),
+            ("difference", "y", Difference(1)),
+            ("volatility", "y", Volatility(fitted.long)),
+        ]
+        if fitted.season > 1:
+            own.insert(3, ("seasonal", "y", Difference(fitted.season)))
+        if spec.level:
+            own.append(("level", "y", Tail(1)))
+        for name in fitted.past:
+            own += [
+                (f"{name}:relative", name, Relative(fitted.short)),
+                (f"{name}:gap", name, Gap(fitted.short, fitted.long)),
+                (f"{name}:difference", name, Difference(1)),
+            ]
+        return own
+
+    def run(self, panel: Panel, state: State | None, where: Index, raw: bool = False) -> Prepared:
+        """All arrays of ``panel``. ``where [S]``: its series in the fitted order. ``raw``: features not yet scaled."""
+        fitted, spec, horizon = self.fitted, self.spec, self.spec.horizon
+        lengths = panel.lengths
+        offsets = np.concatenate([[0], np.cumsum(lengths + horizon)])[:-1].astype(np.int64)
+        total = int((lengths + horizon).sum())
+        bank = self._bank()
+        x = np.zeros((total, len(self.feature_names)), np.float32)
+        level = np.zeros(total + len(lengths) * spec.context, np.float32)
+        anchor, scale = np.zeros(total), np.ones(total)
+        observed = np.zeros(total, np.bool_)
+        ends: dict[str, list[tuple[Index, Array]]] = {}
+        columns = {name: self.values(panel, name) for name in ("y", *fitted.past)}
+        for block in blocks(lengths):
+            steps = int(lengths[block[0]])
+            source = panel.offsets[block][:, None] + np.arange(steps)
+            rows = offsets[block][:, None] + np.arange(steps)
+            begin = None if state is None else {name: part[block] for name, part in state.items()}
+            scanned = self._scan_block({name: column[source] for name, column in columns.items()}, begin, where[block])
+            for j, (name, _, _) in enumerate(bank):
+                x[rows, j] = scanned.features[name]
+            if fitted.gaps:
+                x[rows, len(bank)] = np.log1p(scanned.elapsed)
+            anchor[rows], scale[rows] = scanned.anchor, scanned.scale
+            observed[rows] = scanned.observed
+            into = (offsets[block] + block * spec.context)[:, None] + np.arange(spec.context + steps)
+            level[into] = scanned.level
+            for name, part in scanned.state.items():
+                ends.setdefault(name, []).append((block, part))
+        future, now = self._future(panel, offsets, total)
+        at = len(bank) + int(fitted.gaps)
+        x[:, at : at + now.shape[1]] = now
+        stamps = panel.grid.wall_clock(pd.DatetimeIndex(panel.ds))
+        real = np.concatenate([np.arange(low, low + n) for low, n in zip(offsets, lengths, strict=True)])
+        parts = calendar(stamps, self._calendar_parts())
+        if parts.shape[1]:
+            x[real, at + now.shape[1] :] = parts
+        if not raw:
+            scaled = (x[real] - fitted.features.center.astype(np.float32)) / fitted.features.unit.astype(np.float32)
+            x[real] = np.clip(scaled, -spec.clip, spec.clip)
+        static = fitted.static_scaler.apply(static_values(panel, fitted.static)).astype(np.float32)
+        return Prepared(
+            x=x, future=future, static=static, level=level, anchor=anchor, scale=scale, observed=observed,
+            unit=fitted.unit, offsets=offsets, lengths=lengths, context=spec.context,
+            state={name: _merge(parts_, len(lengths)) for name, parts_ in ends.items()},
+        )  # fmt: skip
+
+    def _scan_block(self, columns: Mapping[str, Array], begin: State | None, where: Index) -> _Scanned:
+        """Scan ``S`` series of equal length; ``columns[name]`` is ``[S, T]`` in natural units or logarithms."""
+        fitted, spec = self.fitted, self.spec
+        after: State = {}
+        held: dict[str, Array] = {}
+        elapsed = np.zeros_like(columns["y"])
+        for name, values in columns.items():
+            scaler = fitted.values[name]
+            z = (values - scaler.center[where, None]) / scaler.unit[where, None]
+            hold = Hold()
+            held[name], since, end = hold.scan_elapsed(z, _take(begin, f"{name}/hold") or hold.init(z[:, 0]))
+            after.update({f"{name}/hold/{key}": part for key, part in end.items()})
+            if name == "y":
+                elapsed = since
+        features: dict[str, Array] = {}
+
+        def scan(key: str, source: str, operation: Scan) -> Array:
+            state = _take(begin, key)
+            if state is None and isinstance(operation, Volatility):
+                state = operation.init(held[source][:, 0], fitted.volatility[where])
+            out, end = operation.scan(held[source], state or operation.init(held[source][:, 0]))
+            after.update({f"{key}/{part}": value for part, value in end.items()})
+            return out
+
+        for name, source, operation in self._bank():
+            features[name] = scan(name, source, operation)
+        z, typical = held["y"], fitted.volatility[where, None]
+        volatility = np.maximum(features["volatility"], 0.1 * typical)
+        features["volatility"] = np.log(volatility / typical)
+        anchor = scan("anchor", "y", Mean(fitted.short)) if spec.anchor == "mean" else z
+        scale = volatility if spec.scale == "volatility" else np.ones_like(z)
+        tail = Tail(spec.context + 1)
+        past = (_take(begin, "context") or tail.init(z[:, 0]))["tail"]
+        after["context/tail"] = tail.scan(z, {"tail": past})[1]["tail"]
+        level = np.concatenate([past[:, 1:], z], axis=1)
+        return _Scanned(features, elapsed, anchor, scale, level, ~np.isnan(columns["y"]), after)
+
+    def _future(self, panel: Panel, offsets: Index, total: int) -> tuple[Single, Single]:
+        """``([N, Ff] with spare rows filled, [N, Ff] for features)`` of the known-future covariates."""
+        fitted, horizon = self.fitted, self.spec.horizon
+        names = list(fitted.future)
+        out = np.zeros((total, len(names)), np.float32)
+        if not names:
+            return out, out
+        ahead = None if panel.future is None else panel.future.set_index(["unique_id", "ds"])[names]
+        values = fitted.future_scaler.apply(panel.frame[names].to_numpy(np.float64))
+        for i, name in enumerate(panel.ids):
+            low, high = panel.offsets[i], panel.offsets[i + 1]
+            out[offsets[i] : offsets[i] + high - low] = np.nan_to_num(values[low:high])
+            if ahead is None:
+                continue
+            stamps = panel.grid.after(pd.Timestamp(panel.ds[high - 1]), horizon)
+            rows = ahead.reindex(pd.MultiIndex.from_product([[name], stamps])).to_numpy(np.float64)
+            out[offsets[i] + high - low : offsets[i] + high - low + horizon] = np.nan_to_num(
+                fitted.future_scaler.apply(rows)
+            )
+        return out, out
+
+
+@dataclass(frozen=True)
+class _Scanned:
+    features: dict[str, Array]
+    elapsed: Array
+    anchor: Array
+    scale: Array
+    level: Array
+    observed: NDArray[np.bool_]
+    state: State
+
+
+def logarithms(panel: Panel) -> Array:
+    """``[N]`` logarithms of the target.
+
+    Raises:
+        ValueRangeError: a value is not positive.
+    """
+    values = panel.column("y")
+    bad = np.flatnonzero(values <= 0)
+    if len(bad):
+        row = panel.frame.iloc[int(bad[0])]
+        raise ValueRangeError(
+            f"series {row['unique_id']!r} is {row['y']:g} at {row['ds']}; log returns need positive values.",
+            hint="Treat the data as a sensor (--kind sensor) or repair the row.",
+        )
+    return np.log(values)
+
+
+def static_values(panel: Panel, names: tuple[str, ...]) -> Array:
+    first = panel.frame.iloc[panel.offsets[:-1]][list(names)]
+    values: Array = np.nan_to_num(first.to_numpy(np.float64))
+    return values
+
+
+def real_rows(prepared: Prepared) -> Index:
+    return np.concatenate([np.arange(low, low + n) for low, n in zip(prepared.offsets, prepared.lengths, strict=True)])
+
+
+def blocks(lengths: Index) -> Iterator[Index]:
+    """Indices of series with equal length, so that they are scanned side by side."""
+    order = np.argsort(lengths, kind="stable")
+    cuts = np.flatnonzero(np.diff(lengths[order])) + 1
+    yield from np.split(order, cuts)
+
+
+def _take(state: State | None, prefix: str) -> State | None:
+    if state is None:
+        return None
+    return {name[len(prefix) + 1 :]: part for name, part in state.items() if name.startswith(f"{prefix}/")}
+
+
+def _merge(parts: list[tuple[Index, Array]], total: int) -> Array:
+    out = np.zeros((total, *parts[0][1].shape[1:]))
+    for block, part in parts:
+        out[block] = part
+    return out
