@@ -124,8 +124,8 @@ def jumps(
         factor = float(max(ratio[place], 1 / ratio[place]))
         steady = False
         if "adj close" in bars:
-            adjusted = bars["adj close"][now] / bars["adj close"][before]
-            steady = bool(abs(np.log(max(adjusted, 1e-12))) < 0.5 * np.log(factor))
+            one, two = bars["adj close"][before], bars["adj close"][now]
+            steady = bool(one > 0 and two > 0 and abs(np.log(two / one)) < 0.5 * np.log(factor))
         near = min(_RATIOS, key=lambda usual: abs(np.log(usual / factor)))
         moved = "rises" if ratio[place] > 1 else "falls"
         text = f"{names['close']} {moved} to {ratio[place]:.4g} times the value before on {shown(stamps[now])}"

@@ -114,6 +114,14 @@ def test_two_bases_an_unadjusted_split_and_the_basis_are_named(tmp_path: Path) -
     assert report.facts["basis"] == "Close as traded, Adj Close for splits and dividends"
 
 
+def test_an_adjusted_close_of_zero_is_no_crash(tmp_path: Path) -> None:
+    rows = prices().assign(**{"Adj Close": 0.0})
+    rows.loc[:99, ["Open", "High", "Low", "Close"]] *= 4
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert ("price_not_positive", 2, "Adj Close") in codes(report)
+    assert ("jump", 102, "Close") in codes(report)
+
+
 def test_several_refusals_are_all_reported(tmp_path: Path) -> None:
     rows = series(100, "h")
     rows = pd.concat([rows.iloc[:50], rows.iloc[49:50].assign(y=1.0), rows.iloc[50:]])

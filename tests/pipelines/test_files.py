@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from pipelines.errors import DataError, FileFormatError, TimeError, UsageError, ValueRangeError
+from pipelines.check import check_file
+from pipelines.errors import DataError, FileFormatError, TimeError, ToolkitError, UsageError, ValueRangeError
 from pipelines.panel import Panel
 from pipelines.sources.files import read_csv, read_file, read_parquet
 
@@ -446,3 +450,36 @@ def test_every_refusal_of_a_row_carries_row_and_column(write: Write) -> None:
     with pytest.raises(DataError) as caught:
         read_csv(path)
     assert (caught.value.row, caught.value.column) == (3, "y")
+
+
+_BASES = (
+    "ds,y\n" + "\n".join(f"{day},{n}.5" for n, day in enumerate(days(12))),
+    "Date;Open;High;Low;Close;Adj Close;Volume\r\n"
+    + "\r\n".join(f"{n}/{n}/2024;10;12;9;1{n}.5;1{n}.2;1,234,5{n:02d}" for n in range(1, 10)),
+    "symbol,time,price\n" + "\n".join(f"{name},2024-01-01 0{n}:00:00+01:00,{n}" for name in "AB" for n in range(1, 9)),
+)
+_SCRAPS = tuple(
+    b',|;|\n|"|\x00|\xff|NA|-9999|inf|1e400|2024-01-01|1/2/2024|0|-| |\xef\xbb\xbf|\t|1,234|1.234,5|999999999999|Z|+05:30|(|%|#'
+    b"|1700-01-01|9999-12-31".split(b"|")
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(base=st.sampled_from(_BASES), seed=st.integers(0, 2**32 - 1))
+def test_a_damaged_file_is_read_or_refused_with_a_remedy_and_never_crashes(
+    tmp_path: Path, base: str, seed: int
+) -> None:
+    rng = random.Random(seed)
+    data = bytearray(base.encode())
+    for _ in range(rng.choice([1, 2, 4, 8])):
+        at = rng.randrange(len(data) + 1)
+        data[at : at + rng.choice([0, 0, 3, 8])] = rng.choice((*_SCRAPS, b""))
+    path = tmp_path / "f.csv"
+    path.write_bytes(bytes(data))
+    refusal: ToolkitError | None = None
+    try:
+        read_csv(path)
+    except ToolkitError as error:
+        refusal = error
+    assert refusal is None or refusal.hint
+    assert check_file(path).verdict in ("fine", "usable", "refused")
