@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forecast.commands import audit, backtest, data, fit, predict
+from forecast.commands import audit, backtest, data, fit, predict, report
 
 app = typer.Typer(
     name="forecast",
@@ -22,6 +22,7 @@ app.command("fit", help=fit.HELP)(fit.fit)
 app.command("predict", help=predict.HELP)(predict.predict)
 app.command("backtest", help=backtest.HELP)(backtest.backtest)
 app.command("audit", help=audit.HELP)(audit.audit)
+app.command("report", help=report.HELP)(report.report)
 app.add_typer(data.app, name="data", help="Data sets, files and the cache.")
 
 
@@ -60,9 +61,10 @@ def main() -> None:
 
         screen.show_error(error, as_json)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
+    except SystemExit as stop:  # typer turns ctrl-C into exit(130)
+        if stop.code == 130:
+            sys.stderr.write("interrupted; what was not finished was not saved\n")
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

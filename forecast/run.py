@@ -179,13 +179,15 @@ def _parse(text: str) -> Any:
 
 def run_fit(
     panel: Panel, config: Config, *, out: Path | None = None, save: bool = True,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | None = None, stage: Callable[[str], None] = lambda text: None,
 ) -> Run:  # fmt: skip
     """Train on ``panel``, forecast what comes next, score on the holdout, save a run folder.
 
     Args:
         out: the run folder; by default ``runs/<series>-<model>-<time>``.
         save: write the folder.
+        progress: see :func:`forecast.train.fit`.
+        stage: told what begins: training, scoring, saving.
 
     Raises:
         UsageError: ``out`` exists.
@@ -193,15 +195,18 @@ def run_fit(
     from forecast.train import fit
 
     check_free(out)
+    stage("training")
     clock = time.perf_counter()
     model = fit(panel, config, progress=progress)
     seconds = {"train": time.perf_counter() - clock}
     forecast = model.predict()
+    stage("scoring the holdout")
     clock = time.perf_counter()
     validation = validate(model, panel) if model.config.data.holdout else None
     seconds["validate"] = time.perf_counter() - clock
     run = Run(panel, model, forecast, validation, None, seconds)
     if save:
+        stage("saving")
         clock = time.perf_counter()
         run.path = save_run(run, out or default_folder(panel, model))
         seconds["save"] = time.perf_counter() - clock

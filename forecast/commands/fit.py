@@ -66,11 +66,12 @@ def fit(
         options={"freq": freq, "gaps": gaps, "irregular": irregular, "duplicates": duplicates, "tz": tz, "dayfirst": dayfirst},
     )  # fmt: skip
     flow.check_free(out)
-    panel = request.load()
+    with screen.bar("loading"):
+        panel = request.load()
     if not json:
         show_data(screen.out(), panel)
-    with screen.training_bar() as tell:
-        result = flow.run_fit(panel, settings, out=out, progress=tell)
+    with screen.bar("training") as bar:
+        result = flow.run_fit(panel, settings, out=out, progress=bar.training, stage=bar.stage)
     if json:
         screen.emit(result.to_json())
     else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -54,34 +55,64 @@ def show_error(error: ToolkitError, as_json: bool) -> None:
         )
 
 
-@contextmanager
-def training_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar with epoch, loss and time left, shown once training has taken over two seconds and on a terminal only."""
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+class Bar:
+    """A bar on stderr, terminals only, for whatever takes longer than two seconds.
 
-    console = talk()
-    bar = Bar(
-        TextColumn("training"), BarColumn(), TextColumn("{task.fields[what]}"), TimeRemainingColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
-    task = bar.add_task("training", total=1, what="")
-    started = False
+    ``stage`` names what is going on; ``training`` adds epoch, loss and time left.
+    """
 
-    def tell(progress: Progress) -> None:
-        nonlocal started
-        if not started and progress.seconds > PATIENCE_SECONDS:
-            bar.start()
-            started = True
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Columns
+
+        console = talk()
+        self._bar = Columns(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeRemainingColumn(),
+            console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=None, what="")
+        self._timer: threading.Timer | None = None
+        self._shown = False
+
+    def stage(self, text: str) -> None:
+        """Begin something else."""
+        self._wait()
+        self._bar.reset(self._task, total=None, description=text, what="")
+
+    def training(self, progress: Progress) -> None:
         stop = "" if math.isnan(progress.stop_loss) else f", stop loss {progress.stop_loss:.4f}"
         what = f"epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.4f}{stop}"
-        bar.update(task, completed=progress.updates, total=progress.total, what=what)
+        self._bar.update(self._task, completed=progress.updates, total=progress.total, what=what)
 
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._shown:
+            self._bar.stop()
+
+    def _wait(self) -> None:
+        if self._shown:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(PATIENCE_SECONDS, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _show(self) -> None:
+        self._shown = True
+        self._bar.start()
+
+
+@contextmanager
+def bar(text: str) -> Iterator[Bar]:
+    """A :class:`Bar` that begins with the stage ``text`` and is gone afterwards."""
+    shown = Bar()
+    shown.stage(text)
     try:
-        yield tell
+        yield shown
     finally:
-        if started:
-            bar.stop()
+        shown.close()
 
 
 def number(value: float | None) -> str:
