@@ -250,6 +250,7 @@ def _double_error(rows: Rows, double: NDArray[np.int64], forgotten: str | None) 
     at = int(double[0])
     former, latter = sorted((int(rows.positions[at - 1]), int(rows.positions[at])))
     stamp = pd.Timestamp(rows.ds[at])
+    place = rows.where.lines_of([former]) if rows.where.files is None else rows.where.at(former)
     series = f" of series {rows.ids[int(rows.codes[at])]!r}" if rows.ids else ""
     hint = "Keep one with --duplicates first, last or mean."
     repeated = np.unique(rows.ds[double])
@@ -262,7 +263,7 @@ def _double_error(rows: Rows, double: NDArray[np.int64], forgotten: str | None) 
         hint = "If clocks were set back that night, say where: --tz Europe/Berlin for instance. " + hint
     return rows.where.error(
         TimeError,
-        f"{shown(stamp)}{series} occurs in {rows.where.at(former)} and again with different values "
+        f"{shown(stamp)}{series} occurs in {place} and again with different values "
         f"({plural(len(double), 'stamp')} in all).",
         position=latter,
         column=rows.time,
