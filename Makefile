@@ -28,10 +28,10 @@ fit: env
 	@.venv/bin/forecast fit $(FIT)
 
 test: env
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -n auto --dist loadfile
 
 test-all: env
-	@$(PY) -m pytest -q -m ""
+	@$(PY) -m pytest -q -n auto --dist loadfile -m ""
 
 lint: env
 	@.venv/bin/ruff check .
