@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,41 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     dump_json(folder / MANIFEST, {"schema": SCHEMA, **facts, "files": sums})
 
 
+def add_files(folder: Path, files: Mapping[str, bytes], *, remove: Collection[str] = ()) -> None:
+    """Add or replace ``files`` in a sealed folder and seal them too; ``remove`` others.
+
+    First they leave the manifest, then each is replaced, then they join it: a kill at any moment leaves a folder
+    that :func:`check_folder` accepts.
+
+    Raises:
+        ArtifactError: ``folder`` has no readable manifest.
+        UsageError: it cannot be written to.
+    """
+    manifest = load_json(folder / MANIFEST)
+    kept = {name: digest for name, digest in manifest["files"].items() if name not in files and name not in remove}
+    try:
+        _replace_file(folder / MANIFEST, _json({**manifest, "files": kept}).encode())
+        for name in remove:
+            (folder / name).unlink(missing_ok=True)
+        for name, content in files.items():
+            _replace_file(folder / name, content)
+        sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        _replace_file(folder / MANIFEST, _json({**manifest, "files": dict(sorted({**kept, **sums}.items()))}).encode())
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written to ({error.strerror}).", hint="Copy the run to where you may write."
+        ) from error
+
+
+def _replace_file(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def check_folder(path: Path) -> dict[str, Any]:
     """The manifest of the run folder at ``path``, after every file in it was found to be as written.
 
@@ -99,7 +134,11 @@ def sha256(file: Path) -> str:
 
 def dump_json(file: Path, document: Any) -> None:
     """Write JSON that any reader accepts: infinite and missing numbers become null."""
-    file.write_text(json.dumps(plain(document), indent=2, allow_nan=False) + "\n", "utf-8")
+    file.write_text(_json(document), "utf-8")
+
+
+def _json(document: Any) -> str:
+    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
 
 
 def load_json(file: Path) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""``forecast report``: write the page, the Markdown and the pictures of a run."""
+
+from __future__ import annotations
+
+from forecast.commands import options as opt
+
+HELP = """Write report.html, report.md and PNGs into the folder of a fit or a backtest."""
+
+
+def report(run: opt.RunFolder, json: opt.Json = False, debug: opt.Debug = False) -> None:
+    from forecast import report as pages
+    from forecast.commands import screen
+
+    files = pages.report(run)
+    if json:
+        screen.emit({"schema": 1, "run": str(run), "report": str(files[0]), "files": [file.name for file in files]})
+        return
+    from rich.markup import escape
+
+    console = screen.out()
+    console.print(f"Report      {escape(str(files[0]))}")
+    for file in files[1:]:
+        console.print(f"            [dim]{escape(str(file))}[/]")
