@@ -62,20 +62,58 @@ def main() -> None:
         float(np.abs(one_pass[scratch] - np.stack(whole)).max() / size),
     )
     table = [
-        Row("one pass against the origin-by-origin loop, largest relative gap", "<= 1e-6", gap, gap, gap, gap <= 1e-6, ""),
-        Row("one pass / origin-by-origin loop, origins/s", ">= 1", middle * each, speeds[0] * each, speeds[-1] * each, middle * each >= 1, "x", f"{middle:,.0f} origins/s against {1 / each:,.0f}"),
-    ]  # fmt: skip
+        Row(
+            "one pass against the origin-by-origin loop, largest relative gap",
+            "<= 1e-6",
+            gap,
+            gap,
+            gap,
+            gap <= 1e-6,
+            "",
+        ),
+        Row(
+            "one pass / origin-by-origin loop, origins/s",
+            ">= 1",
+            middle * each,
+            speeds[0] * each,
+            speeds[-1] * each,
+            middle * each >= 1,
+            "x",
+            f"{middle:,.0f} origins/s against {1 / each:,.0f}",
+        ),
+    ]
     peers = speed_of_peers()
     for name, wanted in (("darts", 20.0), ("neuralforecast", 5.0)):
         if name in peers:
             middle_, low, high = (speed / peers[name] for speed in (middle, speeds[0], speeds[-1]))
-            table.append(Row(f"backtest without refit, {ORIGINS} origins of one series, origins/s over {name}'s", f">= {wanted:g}", middle_, low, high, middle_ >= wanted, "x", f"{peers[name]:,.0f}/s"))  # fmt: skip
+            table.append(
+                Row(
+                    f"backtest without refit, {ORIGINS} origins of one series, origins/s over {name}'s",
+                    f">= {wanted:g}",
+                    middle_,
+                    low,
+                    high,
+                    middle_ >= wanted,
+                    "x",
+                    f"{peers[name]:,.0f}/s",
+                )
+            )
     many = panel(hourly(100, 2000), "h")
     global_model = fit(many, horizon=HORIZON, hidden=64, layers=2, head="point", skip=0, epochs=1)
     at = np.concatenate([np.arange(low + 1200, low + 1976) for low in many.offsets[:-1]])
     wide = interleave({"pass": lambda: global_model.forecast_rows(many, at)}, max(5, options.repeats - 2))["pass"]
     speeds_ = sorted(len(at) / s for s in wide.seconds)
-    table.append(Row("origins/s of one pass over 100 series of 2,000", "-", float(np.median(speeds_)), speeds_[0], speeds_[-1], None, "/s"))  # fmt: skip
+    table.append(
+        Row(
+            "origins/s of one pass over 100 series of 2,000",
+            "-",
+            float(np.median(speeds_)),
+            speeds_[0],
+            speeds_[-1],
+            None,
+            "/s",
+        )
+    )
     finish("read", table, {"threads": options.threads, "origins": ORIGINS, "peers": peers, "seconds": took.seconds})
 
 

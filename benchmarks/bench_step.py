@@ -209,16 +209,49 @@ def main() -> None:
     rows: list[Row] = []
     details: dict[str, object] = {"threads": options.threads, "repeats": options.repeats}
     share, low, high, micro = assembly_share(options.repeats)
-    rows.append(Row("batch assembly, share of a step (lanes 16, hidden 64)", "<= 2", 100 * share, 100 * low, 100 * high, share <= 0.02, "%", f"{micro:.0f} us a batch"))  # fmt: skip
+    rows.append(
+        Row(
+            "batch assembly, share of a step (lanes 16, hidden 64)",
+            "<= 2",
+            100 * share,
+            100 * low,
+            100 * high,
+            share <= 0.02,
+            "%",
+            f"{micro:.0f} us a batch",
+        )
+    )
     for name, settings in {
         "point head, lanes 16": {"lanes": 16, "head": "point", "skip": 0},
         "quantile head, lanes 16, skip": {"lanes": 16},
     }.items():
         job = Job(panel(daily(20_000)), horizon=24, hidden=64, k1=64, **settings)
         (middle, low, high), each = step_ratio(job, options.repeats, 2)
-        rows.append(Row(f"training step through the toolkit / plain torch loop ({name})", "<= 1.10", middle, low, high, middle <= 1.10, "x", f"{each:.2f} ms a plain step"))  # fmt: skip
+        rows.append(
+            Row(
+                f"training step through the toolkit / plain torch loop ({name})",
+                "<= 1.10",
+                middle,
+                low,
+                high,
+                middle <= 1.10,
+                "x",
+                f"{each:.2f} ms a plain step",
+            )
+        )
     (middle, low, high), speed = stream_against_window(options.repeats)
-    rows.append(Row("targets/s, streams / windows (LSTM 2x64, lookback 64, horizon 24)", ">= 30", middle, low, high, middle >= 30, "x", f"{speed['stream']:,.0f} against {speed['window']:,.0f}"))  # fmt: skip
+    rows.append(
+        Row(
+            "targets/s, streams / windows (LSTM 2x64, lookback 64, horizon 24)",
+            ">= 30",
+            middle,
+            low,
+            high,
+            middle >= 30,
+            "x",
+            f"{speed['stream']:,.0f} against {speed['window']:,.0f}",
+        )
+    )
     details["targets_per_second"] = speed
     sizes = [(16, 64)] if options.quick else [(lanes, hidden) for lanes in (16, 64) for hidden in (32, 64, 128)]
     for lanes, hidden in sizes:
@@ -226,7 +259,18 @@ def main() -> None:
             panel(daily(40_000)), max(5, options.repeats - 2), horizon=24, lanes=lanes, hidden=hidden, layers=2, k1=64,
             head="point", skip=0, epochs=8 if lanes == 16 else 16, patience=1000, stop=0.05, holdout=0.05,
         )  # fmt: skip
-        rows.append(Row(f"origins/s of forecast.fit / plain stream loop (lanes {lanes}, hidden {hidden})", ">= 0.92", middle, low, high, middle >= 0.92, "x", f"plain {speed_:,.0f}/s"))  # fmt: skip
+        rows.append(
+            Row(
+                f"origins/s of forecast.fit / plain stream loop (lanes {lanes}, hidden {hidden})",
+                ">= 0.92",
+                middle,
+                low,
+                high,
+                middle >= 0.92,
+                "x",
+                f"plain {speed_:,.0f}/s",
+            )
+        )
     finish("step", rows, details)
 
 
