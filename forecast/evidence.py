@@ -35,7 +35,13 @@ def choose_baseline(frame: pd.DataFrame, names: Sequence[str], before: pd.Timest
 
 
 def gather(
-    frame: pd.DataFrame, models: Sequence[str], baseline: str, *, stride: int, scale: pd.DataFrame | None
+    frame: pd.DataFrame,
+    models: Sequence[str],
+    baseline: str,
+    *,
+    stride: int,
+    scale: pd.DataFrame | None,
+    confidence: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """``(significance, headline)``: every test of every model, and the one line a person can repeat.
 
@@ -43,6 +49,7 @@ def gather(
         frame: result frame of the test span, with ``step`` and ``last``.
         models: what is on trial; every other forecast in the frame takes part in the confidence set only.
         scale: of :func:`forecast.metrics.naive_scale`; used where there are several series.
+        confidence: add the model confidence set (bootstrapped by arch).
     """
     unit = scale if frame["unique_id"].nunique() > 1 else None
     outcomes = verdict.compare(frame, list(models), baseline, stride=stride, scale=unit) if models else []
@@ -51,15 +58,15 @@ def gather(
     table = verdict.losses_by_origin(frame, everyone, scale=unit)
     outcomes = [_not_below_naive(one, table) for one in outcomes]
     parts = {one.model: _one(frame, one, stride, unit) for one in outcomes}
-    chosen = inference.model_confidence_set(table, horizon=overlap)
     document = {
         "baseline": baseline,
         "loss": "absolute error" if unit is None else "absolute error in units of each series' naive error",
         "alpha": inference.ALPHA,
         "pooling": "mean loss over steps and series at every origin",
         "models": parts,
-        "confidence_set": asdict(chosen),
     }
+    if confidence:
+        document["confidence_set"] = asdict(inference.model_confidence_set(table, horizon=overlap))
     return document, headline(outcomes, baseline)
 
 
