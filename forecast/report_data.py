@@ -162,14 +162,21 @@ def _fit(folder: Path, manifest: dict[str, Any]) -> Page:
     scale = metrics.naive_scale(panel.up_to(cut_spans(panel, config).stop_end), season)
     baselines = [name for name in metrics.models_of(frame) if name != model]
     baseline = told["verdict"].get("baseline", "naive")
-    found, _ = evidence.gather(frame, [model], baseline, stride=1, scale=scale)
+    found, _ = evidence.gather(frame, [model], baseline, stride=1, scale=scale, confidence=False)
+    pooled = _table(told["scores"])
+    by_series = metrics.score(frame, by=["unique_id"], scale=scale) if len(panel.ids) > 1 else pooled
     return replace(
         page, frame=frame, baselines=baselines, baseline=baseline, verdict=told["verdict"], spans=told["spans"],
-        scores=metrics.score(frame, scale=scale), by_step=metrics.score(frame, by=["step"], scale=scale),
-        by_series=metrics.score(frame, by=["unique_id"], scale=scale),
+        scores=pooled, by_step=_table(told["by_step"]), by_series=by_series,
         calibration={model: metrics.calibration(frame, model)} if metrics.levels(frame, model) else {},
         significance=storage.plain(found), scale=scale,
     )  # fmt: skip
+
+
+def _table(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """A table of scores from JSON, in which a missing number is null."""
+    table = pd.DataFrame.from_records(records)
+    return table.apply(lambda column: column if column.name == "model" else pd.to_numeric(column))
 
 
 def _read_forecast(file: Path) -> pd.DataFrame:

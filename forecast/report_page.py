@@ -106,7 +106,7 @@ def _verdict(page: Page) -> str:
         for name, value, about in _tiles(page)
     )
     return f"""<section class="verdict {_TONE.get(label, "flat")}" id="verdict" aria-label="verdict">
-{badge}<p class="line">{escape(str(page.verdict["text"]))}</p>
+{badge}<p class="claim">{escape(str(page.verdict["text"]))}</p>
 </section>
 <dl class="tiles">{tiles}</dl>
 """

@@ -331,7 +331,7 @@ def _settings(page: Page) -> Section:
         ("seed", ", ".join(map(str, seed)) if isinstance(seed, list) else str(seed)),
         ("threads", str(facts.get("threads"))),
     ]
-    told += [("data fingerprint", str((facts.get("data") or {}).get("fingerprint", "")))]
+    told += [("data fingerprint", str((facts.get("data") or {}).get("fingerprint", ""))[:12])]
     two = [("", False), ("", False)]
     tables = [
         Table(two, [[Cell(k), Cell(v)] for k, v in rows]) for rows in (told, list(map(_pair, versions.items())), flat)

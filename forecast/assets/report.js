@@ -243,7 +243,8 @@
   };
   const chooseSeries = (k) => {
     state.series = k;
-    state.fan = Math.max(0, series().fans.length - 1);
+    const fans = series().fans, whole = fans.findLastIndex((fan) => fan.at.length === data.horizon);
+    state.fan = Math.max(0, whole < 0 ? fans.length - 1 : whole); // the newest origin whose every step has a truth
     if (slider) { slider.max = String(Math.max(0, series().fans.length - 1)); slider.value = String(state.fan); }
     const pick = byId("pick-series");
     if (pick) pick.value = String(k);
