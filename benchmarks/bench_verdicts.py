@@ -28,7 +28,7 @@ from pipelines.panel import Panel
 
 SETTINGS: dict[str, Any] = {
     "data.kind": "price", "data.scale": "one", "data.calendar": False, "data.short": 2, "data.long": 8,
-    "model.core": "gru", "model.hidden": 16, "train.lr": 0.01, "train.updates": 300,
+    "model.core": "gru", "model.hidden": 16, "model.dropout": 0.5, "train.lr": 0.02, "train.updates": 300,
 }  # fmt: skip
 SETS = ("walk", "ar1", "placebo")
 LIMITS = {"walk": "at most 5 %", "ar1": "at least 95 %", "placebo": "at most 10 %"}
@@ -72,13 +72,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--set", dest="sets", choices=SETS, action="append")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--verbose", action="store_true", help="a line per run")
     given = parser.parse_args()
     from joblib import Parallel, delayed
 
     rows: list[dict[str, Any]] = []
     for kind in given.sets or SETS:
         clock = time.perf_counter()
-        part = Parallel(n_jobs=given.jobs)(delayed(one)(kind, seed) for seed in range(given.runs))
+        part = []
+        for row in Parallel(n_jobs=given.jobs, return_as="generator")(delayed(one)(kind, s) for s in range(given.runs)):
+            part.append(row)
+            if given.verbose:
+                print(json.dumps(row), flush=True)
         rows += part
         labels = Counter(row["label"] for row in part)
         line = ", ".join(f"{label} {count}" for label, count in labels.most_common())

@@ -1,0 +1,53 @@
+"""A backtest without refits in one pass, against forecasting origin by origin in the same process.
+
+    python benchmarks/bench_onepass.py [--origins 2000] [--points 4000]
+
+Both give the forecast at every one of the last origins of one simulated price path, by the same trained net. The loop
+does what a forecaster without a streaming state has to do: read the history up to the origin, forecast, next origin.
+Prints both times, their ratio (at least 50) and the largest difference of the forecasts, relative to the price
+(at most 1e-6).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from bench_verdicts import prices
+
+from forecast.config import Config
+from forecast.train import fit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--origins", type=int, default=2000)
+    parser.add_argument("--points", type=int, default=4000)
+    parser.add_argument("--horizon", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    panel = prices("ar1", 0, given.points)
+    last = given.points - given.horizon
+    rows = np.arange(last - given.origins, last)
+    config = Config().override(**{"data.horizon": given.horizon, "data.holdout": 0, "train.updates": 200})
+    model = fit(panel.up_to(panel.ds[rows[0]]), config)
+    model.forecast_rows(panel, rows[:1])
+
+    clock = time.perf_counter()
+    once = model.forecast_rows(panel, rows).point
+    one_pass = time.perf_counter() - clock
+    clock = time.perf_counter()
+    each = np.stack([model.predict(panel.up_to(panel.ds[row]))[model.name].to_numpy() for row in rows])
+    loop = time.perf_counter() - clock
+    gap = float(np.abs(once / each - 1).max())
+    print(f"{given.origins:,} origins, {given.points:,} points, horizon {given.horizon}, {model.name}")
+    print(f"one pass          {one_pass:9.3f} s")
+    print(f"origin by origin  {loop:9.3f} s")
+    print(f"ratio             {loop / one_pass:9.0f}   (at least 50)")
+    print(f"largest difference {gap:8.1e}   (relative; at most 1e-6)")
+
+
+if __name__ == "__main__":
+    main()
