@@ -6,7 +6,7 @@ Nothing here prints; :mod:`forecast.commands` shows what :class:`Run` holds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from forecast import baselines, frames, metrics, plot, storage, verdict
+from forecast import baselines, frames, metrics, plot, report, storage, verdict
 from forecast.config import Config, read_config
 from forecast.model import Model
 from forecast.spans import Spans, cut_spans
@@ -44,7 +44,9 @@ class DataRequest:
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)  # reading policies: gaps, irregular, tz, dayfirst, ...
+    options: dict[str, Any] = field(
+        default_factory=dict
+    )  # how to read: freq, gaps, tz, sep, ... as read_file names them
 
     def load(self) -> Panel:
         """Read the data.
@@ -64,12 +66,14 @@ class DataRequest:
         from pipelines.tickers import load
 
         files_only = {"--time": self.time, "--id": self.id, "--future": self.future, "--static": self.static}
-        self._refuse(files_only | {f"--{name}": value for name, value in self.options.items()}, "--ticker", "--csv")
+        files_only |= {f"--{name}": value for name, value in self.options.items() if name != "calendar"}
+        self._refuse(files_only, "--ticker", "--csv")
         if len(self.target) > 1:
             raise UsageError(f"{len(self.target)} targets for a ticker.", hint="Give one --target, such as open.")
         return load(
             self.ticker, source=self.source, start=self.start, end=self.end, interval=self.interval,
             target=self.target[0] if self.target else None, past=self.past, offline=self.offline,
+            calendar=self.options.get("calendar"),
         )  # fmt: skip
 
     def _load_file(self) -> Panel:
@@ -83,8 +87,9 @@ class DataRequest:
             raise UsageError("no file given.", hint="Use --csv FILE.")
         target: Any = list(self.target) if len(self.target) > 1 else self.target[0] if self.target else None
         panel = read_file(
-            self.csv, time=self.time, target=target, id=self.id, past=("*",) if self.past == ("all",) else self.past, future=self.future,
-            static=self.static, **{name: value for name, value in self.options.items() if value is not None},
+            self.csv, time=self.time, target=target, id=self.id, future=self.future,
+            past=("*",) if self.past == ("all",) else self.past,
+            static=self.static, **self.options,
         )  # fmt: skip
         if self.end is not None:
             panel = panel.up_to(self.end)
@@ -140,6 +145,22 @@ class Validation:
             "scores": records(self.scores),
             "by_step": records(self.by_step),
         }
+
+
+def data_request(flags: Mapping[str, Any]) -> DataRequest:
+    """A request from the data flags of a command (``forecast.commands.options.DATA_FLAGS``)."""
+    several: dict[str, Any] = {
+        name: tuple(flags[name] or ()) for name in ("ticker", "target", "past", "future", "static")
+    }
+    single = {name: flags[name] for name in ("csv", "source", "offline", "start", "end", "interval", "time", "id")}
+    rest = {name: value for name, value in flags.items() if name not in {**several, **single} and value is not None}
+    return DataRequest(**several, **single, options=rest)
+
+
+def config_of(flags: Mapping[str, Any], **more: Any) -> Config:
+    """A configuration from the setting flags of a command (``forecast.commands.options.SETTING_FLAGS``)."""
+    rest = {name: value for name, value in flags.items() if name not in ("config", "preset", "set_")}
+    return make_config(flags["config"], flags["preset"], flags["set_"] or [], **rest, **more)
 
 
 def make_config(file: Path | None, preset: str | None, settings: Sequence[str], **flags: Any) -> Config:
@@ -251,7 +272,7 @@ def validate(model: Model, panel: Panel) -> Validation:
         frame=frame,
         scores=metrics.score(frame, scale=scale),
         by_step=metrics.score(frame, by=["step"], scale=scale),
-        verdict=outcome.verdict,
+        verdict={**outcome.verdict, "model": model.name, "baseline": strongest},
         spans=span_texts(panel, spans),
     )
 
@@ -290,7 +311,8 @@ def free_folder(panel: Panel, what: str) -> Path:
 
 
 def save_run(run: Run, path: Path) -> Path:
-    """Write the run folder: the model's files, forecast, scores and a plot, all under one manifest."""
+    """Write the run folder: the model's files, forecast, scores, a plot and the page, all under one manifest."""
+    facts = {**run.model.manifest(), "created": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
 
     def write(folder: Path) -> None:
         run.model.write(folder)
@@ -304,8 +326,9 @@ def save_run(run: Run, path: Path) -> Path:
             folder / "forecast.png", run.panel, run.forecast, run.model.name,
             None if run.validation is None else run.validation.frame,
         )  # fmt: skip
+        report.write_page(folder, facts)
 
-    storage.write_folder(path, write, {**run.model.manifest(), "created": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    storage.write_folder(path, write, facts)
     return path
 
 

@@ -24,26 +24,10 @@ origin in it. Naive, drift, seasonal naive and the historical mean always run be
 TEST = "Test"
 
 
+@opt.takes(data=opt.DATA_FLAGS, settings=opt.SETTING_FLAGS)
 def backtest(
-    ticker: opt.Ticker = None,
-    csv: opt.Csv = None,
-    time: opt.Time = None,
-    target: opt.Target = None,
-    id: opt.Id = None,
-    past: opt.Past = None,
-    future: opt.Future = None,
-    static: opt.Static = None,
-    source: opt.Source = "yahoo",
-    offline: opt.Offline = False,
-    start: opt.Start = None,
-    end: opt.End = None,
-    interval: opt.Interval = "1d",
-    freq: opt.Freq = None,
-    gaps: opt.Gaps = None,
-    irregular: opt.Irregular = None,
-    duplicates: opt.Duplicates = None,
-    tz: opt.Tz = None,
-    dayfirst: opt.Dayfirst = None,
+    data: dict[str, Any],
+    settings: dict[str, Any],
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,14 +36,6 @@ def backtest(
             rich_help_panel=opt.MODEL,
         ),
     ] = None,
-    preset: opt.Preset = None,
-    horizon: opt.Horizon = None,
-    mode: opt.Mode = None,
-    lookback: opt.Lookback = None,
-    epochs: opt.Epochs = None,
-    seed: opt.Seed = None,
-    set_: opt.Set = None,
-    config: opt.ConfigFile = None,
     test: Annotated[
         float, typer.Option("--test", help="Rows in the test span, or a share of all below 1.", rich_help_panel=TEST)
     ] = 0.2,
@@ -100,47 +76,36 @@ def backtest(
         Path | None,
         typer.Option("--store", help="Folder of finished folds, to go on after a stop.", rich_help_panel=opt.RUN),
     ] = None,
-    threads: opt.Threads = None,
-    accelerator: opt.Accelerator = None,
     out: opt.Out = None,
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
+    from forecast import report
     from forecast import run as flow
     from forecast.backtest import backtest as go
     from forecast.commands import screen
     from forecast.commands.fit import show_data
     from pipelines.errors import UsageError
 
-    settings = flow.make_config(
-        config, preset, set_ or [], horizon=horizon, mode=mode, lookback=lookback, epochs=epochs, seed=seed,
-        threads=threads, accelerator=accelerator,
-    )  # fmt: skip
+    config = flow.config_of(settings)
     if window != "expanding" and not window.isdecimal():
         raise UsageError(f"--window got {window!r}.", hint="Use expanding or a number of rows.")
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
-    request = flow.DataRequest(
-        ticker=tuple(ticker or ()), csv=csv, source=source, offline=offline, start=start, end=end, interval=interval,
-        time=time, target=tuple(target or ()), id=id, past=tuple(past or ()), future=tuple(future or ()),
-        static=tuple(static or ()),
-        options={
-            "freq": freq, "gaps": gaps, "irregular": irregular, "duplicates": duplicates, "tz": tz, "dayfirst": dayfirst
-        },
-    )  # fmt: skip
-    panel = request.load()
+    with screen.bar("loading"):
+        panel = flow.data_request(data).load()
     if not json:
         show_data(screen.out(), panel)
-    models = model or [settings.model.core]
+    models = model or [config.model.core]
     with folds_bar() as tell:
         result = go(
             panel, models, test=test, stride=stride, gap=gap, refit=refit,
             window="expanding" if window == "expanding" else int(window), seeds=seeds,
             intervals=intervals,  # type: ignore[arg-type]
-            level=level, trade=trade, tried=tried, jobs=jobs, backend=backend, store=store, threads=threads,
-            config=settings, progress=tell,
+            level=level, trade=trade, tried=tried, jobs=jobs, backend=backend, store=store,
+            threads=settings["threads"], config=config, progress=tell,
         )  # fmt: skip
-    result.save(out or flow.free_folder(panel, "backtest"))
+    report.report(result.save(out or flow.free_folder(panel, "backtest")))
     if json:
         screen.emit(result.to_json())
     else:
@@ -202,6 +167,8 @@ def show(console: Console, result: Backtest) -> None:
     reused = f", {result.timing['folds_reused']} of them from the store" if result.timing["folds_reused"] else ""
     console.print(f"\nFolds       {result.timing['folds']}{reused}")
     console.print(f"Run folder  {escape(str(result.path))}")
+    if result.path is not None:
+        console.print(f"Report      {escape(str(result.path / 'report.html'))}")
     console.print(f"Leak check  forecast audit {escape(str(result.path))}")
 
 

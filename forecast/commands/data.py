@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -67,6 +68,39 @@ def show(
             if value not in (None, "", [], ()):
                 text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
                 console.print(f"[dim]{key:12s}[/] {escape(text)}")
+
+
+@app.command()
+@opt.takes(flags=opt.FILE_FLAGS)
+def check(
+    file: Annotated[Path, typer.Argument(help="A csv or parquet file.", show_default=False)],
+    flags: dict[str, Any],
+    other: Annotated[Path | None, typer.Option("--other", help="A test file, to look for overlap with.")] = None,
+    lookback: Annotated[int, typer.Option("--lookback", help="Rows a model would read.")] = 60,
+    horizon: Annotated[int, typer.Option("--horizon", help="Steps it would forecast.")] = 5,
+    json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Read a file as `fit` would and say what is wrong with it; exit code 3 if a fit would stop."""
+    from rich.markup import escape
+
+    from forecast.commands import screen
+    from pipelines.check import check_file
+    from pipelines.errors import DataError
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    if given.get("past") == ["all"]:
+        given["past"] = ["*"]
+    if "target" in given and len(given["target"]) == 1:
+        given["target"] = given["target"][0]
+    with screen.bar("reading"):
+        report = check_file(file, lookback=lookback, horizon=horizon, other=other, **given)
+    if json:
+        screen.emit(report.to_json())
+    else:
+        screen.out().print(escape(str(report)))
+    if report.verdict == "refused":
+        raise typer.Exit(DataError.exit_code)
 
 
 @app.command()

@@ -17,37 +17,11 @@ Data is cut into three spans in time order: train, stop (early stopping), and ho
 """
 
 
+@opt.takes(data=opt.DATA_FLAGS, settings=opt.SETTING_FLAGS)
 def fit(
-    ticker: opt.Ticker = None,
-    csv: opt.Csv = None,
-    time: opt.Time = None,
-    target: opt.Target = None,
-    id: opt.Id = None,
-    past: opt.Past = None,
-    future: opt.Future = None,
-    static: opt.Static = None,
-    source: opt.Source = "yahoo",
-    offline: opt.Offline = False,
-    start: opt.Start = None,
-    end: opt.End = None,
-    interval: opt.Interval = "1d",
-    freq: opt.Freq = None,
-    gaps: opt.Gaps = None,
-    irregular: opt.Irregular = None,
-    duplicates: opt.Duplicates = None,
-    tz: opt.Tz = None,
-    dayfirst: opt.Dayfirst = None,
+    data: dict[str, Any],
+    settings: dict[str, Any],
     model: opt.Core = None,
-    preset: opt.Preset = None,
-    horizon: opt.Horizon = None,
-    mode: opt.Mode = None,
-    lookback: opt.Lookback = None,
-    epochs: opt.Epochs = None,
-    seed: opt.Seed = None,
-    set_: opt.Set = None,
-    config: opt.ConfigFile = None,
-    threads: opt.Threads = None,
-    accelerator: opt.Accelerator = None,
     out: opt.Out = None,
     json: opt.Json = False,
     debug: opt.Debug = False,
@@ -55,23 +29,14 @@ def fit(
     from forecast import run as flow
     from forecast.commands import screen
 
-    settings = flow.make_config(
-        config, preset, set_ or [], core=model, horizon=horizon, mode=mode, lookback=lookback, epochs=epochs, seed=seed,
-        threads=threads, accelerator=accelerator,
-    )  # fmt: skip
-    request = flow.DataRequest(
-        ticker=tuple(ticker or ()), csv=csv, source=source, offline=offline, start=start, end=end, interval=interval,
-        time=time, target=tuple(target or ()), id=id, past=tuple(past or ()), future=tuple(future or ()),
-        static=tuple(static or ()),
-        options={"freq": freq, "gaps": gaps, "irregular": irregular, "duplicates": duplicates, "tz": tz, "dayfirst": dayfirst},
-    )  # fmt: skip
+    config = flow.config_of(settings, core=model)
     flow.check_free(out)
     with screen.bar("loading"):
-        panel = request.load()
+        panel = flow.data_request(data).load()
     if not json:
         show_data(screen.out(), panel)
     with screen.bar("training") as bar:
-        result = flow.run_fit(panel, settings, out=out, progress=bar.training, stage=bar.stage)
+        result = flow.run_fit(panel, config, out=out, progress=bar.training, stage=bar.stage)
     if json:
         screen.emit(result.to_json())
     else:
@@ -109,7 +74,8 @@ def show_run(console: Console, run: Run) -> None:
     early = "stopped early" if training["stopped_early"] else "ran to the end"
     console.print(
         f"\nTrained {escape(model.name)} ({shape}) as {model.config.data.kind} in {run.seconds['train']:.1f} s: "
-        f"{training['epochs']} passes, {training['updates']:,} updates, {early}, best after pass {training['best_epoch']}."
+        f"{training['epochs']} passes, {training['updates']:,} updates, {early}, "
+        f"best after pass {training['best_epoch']}."
     )
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
     console.print(forecast_table(run.forecast, model.name, model.levels))
@@ -118,6 +84,7 @@ def show_run(console: Console, run: Run) -> None:
     if run.path is not None:
         console.print(f"\nRun folder  {escape(str(run.path))}")
         console.print(f"Plot        {escape(str(run.path / 'forecast.png'))}")
+        console.print(f"Report      {escape(str(run.path / 'report.html'))}")
         console.print(f"Again       forecast predict {escape(str(run.path))}")
 
 

@@ -1,9 +1,16 @@
-"""Flags that several commands share: one name, one help text, one type everywhere."""
+"""Flags that several commands share: one name, one help text, one type everywhere.
+
+A command that reads data is decorated with ``@takes(data=DATA_FLAGS)`` and gets a dictionary ``data`` of what was
+typed, which :func:`forecast.run.data_request` understands; likewise ``settings=SETTING_FLAGS``.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,11 +64,26 @@ Duplicates = Annotated[
     str | None,
     typer.Option("--duplicates", help="Doubled stamps: error (default), first, last or mean.", rich_help_panel=DATA),
 ]
+Impossible = Annotated[
+    str | None,
+    typer.Option("--impossible", help="Prices that cannot be: refuse (default) or mask.", rich_help_panel=DATA),
+]
+Calendar = Annotated[
+    str | None, typer.Option("--calendar", help="Exchange calendar, such as XNYS.", rich_help_panel=DATA)
+]
+Sep = Annotated[
+    str | None, typer.Option("--sep", help="Separator of a csv file; found out by default.", rich_help_panel=DATA)
+]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Encoding of a csv file.", rich_help_panel=DATA)]
+Decimal = Annotated[str | None, typer.Option("--decimal", help="Decimal mark of a csv file.", rich_help_panel=DATA)]
+Thousands = Annotated[
+    str | None, typer.Option("--thousands", help="Thousands mark of a csv file.", rich_help_panel=DATA)
+]
 Tz = Annotated[
     str | None, typer.Option("--tz", help="Time zone of a file's stamps, such as Europe/Berlin.", rich_help_panel=DATA)
 ]
 Dayfirst = Annotated[
-    bool | None, typer.Option("--dayfirst/--monthfirst", help="How to read 03/04/2020.", rich_help_panel=DATA)
+    bool | None, typer.Option("--dayfirst/--no-dayfirst", help="How to read 03/04/2020.", rich_help_panel=DATA)
 ]
 
 Core = Annotated[str | None, typer.Option("--model", help="rnn, rnn-relu, lstm or gru.", rich_help_panel=MODEL)]
@@ -90,3 +112,75 @@ Out = Annotated[Path | None, typer.Option("--out", help="Run folder.  [default: 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=RUN)]
 Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks.", rich_help_panel=RUN)]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder printed by `forecast fit`.", show_default=False)]
+
+Flags = Mapping[str, tuple[Any, Any]]  # name of the parameter: (annotation, default)
+
+FILE_FLAGS: Flags = {
+    "time": (Time, None),
+    "target": (Target, None),
+    "id": (Id, None),
+    "past": (Past, None),
+    "future": (Future, None),
+    "static": (Static, None),
+    "freq": (Freq, None),
+    "calendar": (Calendar, None),
+    "tz": (Tz, None),
+    "gaps": (Gaps, None),
+    "irregular": (Irregular, None),
+    "duplicates": (Duplicates, None),
+    "impossible": (Impossible, None),
+    "dayfirst": (Dayfirst, None),
+    "sep": (Sep, None),
+    "encoding": (Encoding, None),
+    "decimal": (Decimal, None),
+    "thousands": (Thousands, None),
+}
+DATA_FLAGS: Flags = {
+    "ticker": (Ticker, None),
+    "csv": (Csv, None),
+    "source": (Source, "yahoo"),
+    "offline": (Offline, False),
+    "start": (Start, None),
+    "end": (End, None),
+    "interval": (Interval, "1d"),
+    **FILE_FLAGS,
+}
+SETTING_FLAGS: Flags = {
+    "preset": (Preset, None),
+    "horizon": (Horizon, None),
+    "mode": (Mode, None),
+    "lookback": (Lookback, None),
+    "epochs": (Epochs, None),
+    "seed": (Seed, None),
+    "set_": (Set, None),
+    "config": (ConfigFile, None),
+    "threads": (Threads, None),
+    "accelerator": (Accelerator, None),
+}
+
+
+def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of ``groups``; it gets one dictionary per group instead of one argument per flag."""
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            bundled = {group: {name: given.pop(name) for name in flags} for group, flags in groups.items()}
+            function(**bundled, **given)
+
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for flags in groups.values()
+            for name, (annotation, default) in flags.items()
+        ]
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+            if name not in groups
+        ]
+        command.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*shared, *own]}
+        del command.__wrapped__
+        return command
+
+    return wrap

@@ -204,6 +204,19 @@ def test_the_config_knows_every_core() -> None:
     assert set(CORES) == set(REGISTRY)
 
 
+def test_data_check(place: Path) -> None:
+    fine = run("data", "check", "plant.csv", "--time", "when", "--target", "power", "--json", cwd=place)
+    assert fine.returncode == 0, fine.stderr
+    assert json.loads(fine.stdout)["facts"]["rows"] == 400
+    text = (place / "plant.csv").read_text().splitlines()
+    text[9] = text[9].split(",")[0] + ",oops,1.0"
+    (place / "bad.csv").write_text("\n".join(text))
+    bad = run("data", "check", "bad.csv", "--time", "when", "--target", "power", cwd=place)
+    assert bad.returncode == 3
+    assert "line 10" in bad.stdout
+    assert "Traceback" not in bad.stderr
+
+
 def test_version_and_help(place: Path) -> None:
     assert run("--version", cwd=place).stdout.startswith("forecast-toolkit ")
     text = run("fit", "--help", cwd=place).stdout
