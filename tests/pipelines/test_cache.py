@@ -402,7 +402,7 @@ def test_many_processes_make_one_download(tmp_path: Path, count: int) -> None:
     assert len(downloads) == 1
 
 
-KILLER = """
+KILLER = r"""
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -447,7 +447,40 @@ def last():
     write(Memory(cached=True).put("A", version(0.5)))
 
 def run(job):
-    assert os.waitpid(child(job), 0)[1] == 0, job
+    status = os.waitpid(child(job), 0)[1]
+    assert status == 0, (job, status)
+
+def dying(n, step):
+    # write version n and die at the step-th call into the system of what touches the disk
+    def job():
+        left = [step]
+        def profile(frame, event, argument):
+            if event == "c_call" and inside[0] and argument.__name__ in ("open", "write", "fsync", "replace", "unlink"):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        inside = [False]
+        def watched(function):
+            def wrapper(*arguments, **keywords):
+                inside[0] = True
+                try:
+                    return function(*arguments, **keywords)
+                finally:
+                    inside[0] = False
+            return wrapper
+        cache._replace = watched(cache._replace)
+        cache._Slot.sweep = watched(cache._Slot.sweep)
+        sys.setprofile(profile)
+        write(Memory(cached=True).put("A", version(n)))
+    return job
+
+def every_step():
+    for step in range(10_000):
+        status = os.waitpid(child(dying(step + 2, step)), 0)[1]
+        run(reader)
+        if status == 0:
+            return step
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
 
 rng = random.Random(int(sys.argv[3]))
 run(lambda: write(Memory(cached=True).put("A", version(1))))
@@ -457,6 +490,8 @@ for _ in range(kills):
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     run(reader)
+steps = every_step()
+assert steps >= 9, steps
 run(last)
 print(sorted(path.suffix for path in folder.iterdir() if path.is_file()))
 """

@@ -33,8 +33,11 @@ FAST = Yahoo(pause=0.005)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[YahooServer]:
+    import yfinance
     from yfinance.data import SingletonMeta
 
+    # yfinance remembers time zones of tickers in a file; not in the home of the person who runs this
+    yfinance.set_tz_cache_location(str(tmp_path_factory.mktemp("zones")))
     with YahooServer(tmp_path_factory.mktemp("yahoo")) as running, pytest.MonkeyPatch.context() as patch:
         for name, value in running.environment().items():
             patch.setenv(name, value)
@@ -233,9 +236,10 @@ def test_recovery_after_two_rate_limits(yahoo: YahooServer, aapl: pd.DataFrame) 
     assert len(FAST.fetch(Request("AAPL")).frame) == len(aapl)
 
 
-def test_a_bad_answer_is_not_replayed_from_yfinances_memory(yahoo: YahooServer, aapl: pd.DataFrame) -> None:
+def test_a_bad_answer_is_not_replayed_from_yfinances_memory(yahoo: YahooServer) -> None:
+    yahoo.put("FRESH", walk(sessions("2024-01-02", "2024-03-01")))  # its time zone is not known yet
     yahoo.script("null")
-    assert len(FAST.fetch(Request("AAPL")).frame) == len(aapl)
+    assert len(FAST.fetch(Request("FRESH")).frame) == 42
 
 
 def test_a_failed_name_lookup_is_not_retried(aapl: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
