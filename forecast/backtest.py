@@ -225,10 +225,13 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
     hashes |= {one.name: short_hash({"kind": one.name, "season": asked.season}) for one in opponents}
     text = ", ".join(map(str, asked.seeds))
     seeds = {name: text for name, one in zip(asked.names, asked.contenders, strict=True) if one.seeded}
-    tables = {
-        name: stamp(metrics.score(frame, by=by, scale=scale), hashes, data, seeds)  # type: ignore[arg-type]
-        for name, by in (("scores", ()), ("by_step", ("step",)), ("by_series", ("unique_id",)))
-    }
+    raw = {"scores": metrics.score(frame, scale=scale), "by_step": metrics.score(frame, by=["step"], scale=scale)}
+    raw["by_series"] = (
+        metrics.score(frame, by=["unique_id"], scale=scale)
+        if several
+        else raw["scores"].assign(unique_id=panel.ids[0])[["unique_id", *raw["scores"].columns]]
+    )
+    tables = {name: stamp(table, hashes, data, seeds) for name, table in raw.items()}
     seed_table = pd.concat(each, ignore_index=True) if each else pd.DataFrame({"model": [], "seed": []})
     result = Backtest(
         panel=panel, frame=frame, **tables, seeds=seed_table, calibration=_calibration(frame, asked.names),

@@ -318,7 +318,7 @@ def shift_check(y: Floats, forecast: Floats, last: Floats, *, horizon: int = 1, 
         t = with_change * math.sqrt(free / max(1e-300, 1 - with_change**2))
         pvalue = float(stats.t.sf(t, free))
     size = float(np.abs(happened[there]).mean()) if there.any() else math.nan
-    moves = float(np.abs(said[there]).mean()) / size if size else math.nan
+    moves = float(np.abs(said[there]).mean()) / size if size > 0 else math.nan  # also where nothing pairs
     right = not math.isnan(pvalue) and pvalue < alpha
     return Shift(with_last, with_truth, with_change, pvalue, moves, with_last > max(with_truth, 0.0) and not right)
 
