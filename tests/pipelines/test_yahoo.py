@@ -188,6 +188,30 @@ def test_hours_of_coins_run_around_the_clock(yahoo: YahooServer) -> None:
     assert (str(panel.grid), len(panel), panel.missing) == ("h (UTC)", 700, 0)
 
 
+def test_a_refresh_asks_for_the_tail_and_a_new_split_for_everything(yahoo: YahooServer) -> None:
+    bars = walk(sessions("2022-01-03", "2024-06-28"))
+    yahoo.put("AAPL", bars.iloc[:-5])
+    load("AAPL", source=FAST)
+    yahoo.put("AAPL", bars.iloc[:-2])
+    asked = len(yahoo.price_requests)
+    grown = load("AAPL", source=FAST, refresh=True)
+    (tail,) = yahoo.price_requests[asked:]
+    since = pd.Timestamp(int(tail.split("period1=")[1].split("&")[0]), unit="s")
+    assert f"{since:%Y-%m-%d}" == f"{bars.index[-15]:%Y-%m-%d}"
+    np.testing.assert_allclose(grown.column("y"), bars["close"].iloc[:-2], rtol=1e-12)
+    assert grown.meta["revisions"] == []
+
+    later = bars.copy()  # four for one on the last day: Yahoo now shows a quarter of every earlier price
+    later.loc[later.index[:-1], ["open", "high", "low", "close"]] /= 4
+    yahoo.put("AAPL", later, splits={f"{bars.index[-1]:%Y-%m-%d}": 4.0})
+    split = load("AAPL", source=FAST, refresh=True)
+    (change,) = split.meta["revisions"]
+    assert (change["actions_new"], change["rows_changed"]) == (["2024-06-28 split 4"], 0)
+    np.testing.assert_allclose(split.column("y"), later["close"], rtol=1e-12)
+    before = load("AAPL", source=FAST, end="2024-06-26")
+    np.testing.assert_allclose(before.column("y"), grown.column("y"), rtol=1e-12)
+
+
 # -- what goes wrong -------------------------------------------------------------------------------
 FAILURES: list[tuple[str, type[SourceError], str]] = [
     ("429", RateLimitedError, r"AAPL: Yahoo limits our requests \(status 429\) \(5 attempts, deadline 8 s in total\)"),
