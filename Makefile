@@ -11,7 +11,7 @@ help:
 	@echo "make fit          forecast the S&P 500 sample: data, training, forecast, verdict (FIT='--ticker ...' for others)"
 	@echo "make test         the suite without the slow proofs     make test-all    all of it"
 	@echo "make lint         ruff and mypy                         make format      ruff, in place"
-	@echo "make bench        every benchmark in benchmarks/        make bench-peers the other toolkits' environments"
+	@echo "make bench        one table of every speed target       make bench-peers NeuralForecast and Darts on the same work"
 	@echo "make data-table   what becomes of every file in ../shared/data"
 
 env: $(STAMP)
@@ -42,16 +42,18 @@ format: env
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-# every benchmarks/bench_*.py prints its own table
+# every benchmarks/bench_*.py keeps its figures as JSON under benchmarks/results; then one table of all of them
 bench: env
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script; done
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script" >&2; $(PY) $$script >/dev/null; done
+	@$(PY) benchmarks/table.py
 
-# one environment per file of requirements: benchmarks/peers/darts.txt -> .venv-darts
-bench-peers:
+# one environment per file of requirements: benchmarks/peers/darts.txt -> .venv-darts; then the comparison (an hour)
+bench-peers: env
 	@set -e; for needs in benchmarks/peers/*.txt; do \
-		name=$$(basename $$needs .txt); echo "Installing $$name into .venv-$$name"; \
+		name=$$(basename $$needs .txt); echo "Installing $$name into .venv-$$name" >&2; \
 		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; \
 		.venv-$$name/bin/pip install -qq --disable-pip-version-check --requirement $$needs; done
+	@$(PY) benchmarks/peers.py
 
 data-table: env
 	@$(PY) -m tests.data_table

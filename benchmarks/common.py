@@ -97,7 +97,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         met = {True: "yes", False: "NO", None: "-"}[row["met"]]
         spread = f"{row['low']:.3g} to {row['high']:.3g}"
         note = f"; {row['note']}" if row["note"] else ""
-        lines.append(f"| {row['target']}{note} | {row['wanted']} | {row['measured']:.3g} {row['unit']} | {spread} | {met} |")
+        lines.append(
+            f"| {row['target']}{note} | {row['wanted']} | {row['measured']:.3g} {row['unit']} | {spread} | {met} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,0 +1,63 @@
+"""This toolkit on the peers' tasks: LSTM 2x64, horizon 24, streams of 16 lanes."""
+
+from __future__ import annotations
+
+import time
+
+import job
+import numpy as np
+import torch
+from common import panel
+
+import forecast.train as training
+
+torch.set_num_threads(job.THREADS)
+NET = {"horizon": job.HORIZON, "hidden": job.HIDDEN, "layers": job.LAYERS, "dropout": job.DROPOUT}
+SAME = {**NET, "head": "point", "skip": 0}
+
+
+def main() -> None:
+    task = job.options()
+    values, freq = job.series(task.data)
+    data = panel(values.astype(np.float64), freq)
+    if task.task == "train":
+        spent: list[float] = []
+        original = training._train
+
+        def timed(*args: object, **kwargs: object) -> object:
+            began = time.perf_counter()
+            out = original(*args, **kwargs)  # type: ignore[arg-type]
+            spent.append(time.perf_counter() - began)
+            return out
+
+        training._train = timed  # type: ignore[assignment]
+        lanes = 16 if len(values) == 1 else 64
+        passes = 100 if len(values) == 1 else 4
+        model = training.fit(data, **SAME, lanes=lanes, epochs=passes, patience=1000, stop=0.05, holdout=0.05)
+        origins = model.facts["rows"]["train"] * passes
+        job.emit("toolkit", task, origins_per_s=origins / spent[0])
+    elif task.task == "backtest":
+        model = training.fit(data, **SAME, epochs=2)
+        rows = np.arange(len(data) - job.HORIZON - job.ORIGINS, len(data) - job.HORIZON)
+        model.forecast_rows(data, rows)
+        began = time.perf_counter()
+        model.forecast_rows(data, rows)
+        seconds = time.perf_counter() - began
+        job.emit("toolkit", task, origins_per_s=job.ORIGINS / seconds, backtest_s=seconds)
+    else:  # accuracy: the last 20 % of every series is held out; validation error at rising budgets
+        held = values.shape[1] // 5
+        curve = []
+        for updates in (50, 100, 200, 400, 800, 1600):
+            began = time.perf_counter()
+            model = training.fit(data, **NET, loss="mae", holdout=0.2, stop=0.1, updates=updates, seed=task.seed)
+            seconds = time.perf_counter() - began
+            first = np.arange(values.shape[1] - held - 1, values.shape[1] - job.HORIZON)
+            rows = (data.offsets[:-1, None] + first).reshape(-1)
+            found = model.forecast_rows(data, rows).point.reshape(len(values), len(first), job.HORIZON)
+            truth = values[:, first[:, None] + 1 + np.arange(job.HORIZON)]
+            unit = values[:, -held:].std(1)
+            curve.append([seconds, float((np.abs(found - truth).mean((1, 2)) / unit).mean())])
+        job.emit("toolkit", task, curve=curve)
+
+
+main()
