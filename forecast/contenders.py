@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from forecast import baselines
 from forecast.config import Config
+from forecast.model import Model
+from forecast.pieces import Pieces, forecast_in_pieces
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
 
@@ -71,13 +73,15 @@ class Net:
 
     name: str
     config: Config
+    pieces: Pieces | None = None
     seeded: bool = field(default=True, init=False)
 
     def describe(self) -> dict[str, Any]:
         settings = self.config.to_json()
         for irrelevant in ("seed", "threads"):
             settings["train"].pop(irrelevant)
-        return {"kind": "net", "config": settings}
+        cut = {} if self.pieces is None else {"pieces": [self.pieces.count, self.pieces.warm]}
+        return {"kind": "net", "config": settings, **cut}
 
     def fit(self, train: Panel, seed: int, start: Weights | None) -> Fitted:
         import torch
@@ -85,14 +89,15 @@ class Net:
         from forecast.train import fit
 
         initial = None if start is None else {name: torch.from_numpy(np.array(part)) for name, part in start.items()}
-        return FittedNet(fit(train, self.config.override(**{"data.holdout": 0, "train.seed": seed}), initial=initial))
+        config = self.config.override(**{"data.holdout": 0, "train.seed": seed})
+        return FittedNet(fit(train, config, initial=initial), self.pieces)
 
 
 class FittedNet:
     """A :class:`forecast.model.Model` as a backtest sees it."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, model: Model, pieces: Pieces | None = None) -> None:
+        self.model, self.pieces = model, pieces
         self.known: pd.Timestamp | None = pd.Timestamp(model.facts["spans"]["train_end"])
         training = {name: value for name, value in model.facts["training"].items() if name != "checks"}
         self.facts: dict[str, Any] = {"training": training, "parameters": model.facts["parameters"]}
@@ -100,7 +105,11 @@ class FittedNet:
     def forecast(self, panel: Panel, rows: Rows, horizon: int) -> tuple[Floats, Bounds]:
         known = [name for name in panel.ids if name in set(self.model.pipeline.fitted.ids)]
         part, inside, at = restrict(panel, rows, known)
-        found = self.model.forecast_rows(part, at)
+        if self.pieces is None or not len(at):
+            found = self.model.forecast_rows(part, at)
+        else:
+            found, off = forecast_in_pieces(self.model, part, at, self.pieces)
+            self.facts["deviation"] = max(off, self.facts.get("deviation", 0.0))
         point = _scatter(found.point, inside)
         return point, {k: (_scatter(low, inside), _scatter(high, inside)) for k, (low, high) in found.bounds.items()}
 
@@ -230,22 +239,23 @@ class WindowRegressor:
 
 
 # -- from what people write --------------------------------------------------------------------
-def resolve(model: Any, config: Config, season: int | None = None) -> Contender:
+def resolve(model: Any, config: Config, season: int | None = None, pieces: Pieces | None = None) -> Contender:
     """A contender from a name, a :class:`Config`, a fitted ``Model`` (its configuration), a regressor or an object.
 
     Args:
         config: settings of nets that are given by name; its horizon is everyone's.
+        pieces: how nets read the test span if not in one pass.
 
     Raises:
         UsageError: nothing of that name, or an object without ``fit`` and ``predict``.
     """
     horizon = config.data.horizon
     if isinstance(model, str):
-        return _named(model, config, season)
+        return _named(model, config, season, pieces)
     if isinstance(model, Config):
-        return Net(model.model.core, model.override(**{"data.horizon": horizon}))
+        return Net(model.model.core, model.override(**{"data.horizon": horizon}), pieces)
     if hasattr(model, "forecast_rows") and isinstance(getattr(model, "config", None), Config):
-        return Net(model.name, model.config.override(**{"data.horizon": horizon}))
+        return Net(model.name, model.config.override(**{"data.horizon": horizon}), pieces)
     if hasattr(model, "describe") and hasattr(model, "seeded"):
         return model  # type: ignore[no-any-return]
     if hasattr(model, "get_params") and hasattr(model, "fit") and hasattr(model, "predict"):
@@ -261,11 +271,11 @@ def resolve(model: Any, config: Config, season: int | None = None) -> Contender:
     )
 
 
-def _named(name: str, config: Config, season: int | None) -> Contender:
+def _named(name: str, config: Config, season: int | None, pieces: Pieces | None) -> Contender:
     from forecast.nn.cores import CORES
 
     if name in CORES:
-        return Net(name, config.override(**{"model.core": name}))
+        return Net(name, config.override(**{"model.core": name}), pieces)
     try:
         return Plain(baselines.make(name, season))
     except UsageError:

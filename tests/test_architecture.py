@@ -59,6 +59,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.model",),
     ("forecast.module", "forecast.data", "forecast.spans"),
     ("forecast.train",),
+    ("forecast.pieces",),
     ("forecast.contenders", "forecast.cuts", "forecast.disturb", "forecast.evidence", "forecast.results"),
     ("forecast.folds_run", "forecast.audit_subjects"),
     ("forecast.intervals",),

@@ -76,6 +76,11 @@ def backtest(
         Path | None,
         typer.Option("--store", help="Folder of finished folds, to go on after a stop.", rich_help_panel=opt.RUN),
     ] = None,
+    pieces: Annotated[
+        int | None,
+        typer.Option("--pieces", help="Read the test span in so many pieces, not exactly.", rich_help_panel=opt.RUN),
+    ] = None,
+    warm: Annotated[int, typer.Option("--warm", help="Rows each piece warms up on.", rich_help_panel=opt.RUN)] = 256,
     out: opt.Out = None,
     json: opt.Json = False,
     debug: opt.Debug = False,
@@ -103,7 +108,7 @@ def backtest(
             window="expanding" if window == "expanding" else int(window), seeds=seeds,
             intervals=intervals,  # type: ignore[arg-type]
             level=level, trade=trade, tried=tried, jobs=jobs, backend=backend, store=store,
-            threads=settings["threads"], config=config, progress=tell,
+            threads=settings["threads"], pieces=pieces, warm=warm, config=config, progress=tell,
         )  # fmt: skip
     report.report(result.save(out or flow.free_folder(panel, "backtest")))
     if json:
