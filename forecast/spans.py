@@ -38,20 +38,22 @@ class Spans:
 
 
 def cut_spans(panel: Panel, config: Config) -> Spans:
-    """Cut the panel's time into the three spans of ``config.data``.
+    """Cut the panel's time into the three spans of ``config.data``, by stamps at which some series has a value.
+
+    Stamps without any (nights of an exchange, a long outage) count for nothing, so no span can be empty.
 
     Raises:
         TooShortError: a span would be too short to train, stop or score on.
     """
     data = config.data
-    stamps = np.unique(panel.ds)
+    stamps = np.unique(panel.ds[~np.isnan(panel.column("y"))])
     total = len(stamps)
     stop = max(round(data.stop * total), data.horizon)
     holdout = max(round(data.holdout * total), data.horizon) if data.holdout else 0
     train = total - stop - holdout
     if train < max(LEAST_TRAIN, data.horizon + 2):
         raise TooShortError(
-            f"{total} rows leave {max(train, 0)} to train on, after {stop} for early stopping and {holdout} held out; "
+            f"{total} time stamps with a value leave {max(train, 0)} to train on, after {stop} for early stopping and {holdout} held out; "
             f"at least {max(LEAST_TRAIN, data.horizon + 2)} are needed.",
             hint="Use a shorter --horizon or more history.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -99,7 +100,19 @@ def test_spans_are_in_order_and_cover_everything(sensors) -> None:
     assert sensors.start < spans.train_end < spans.stop_end < spans.end == sensors.end
     assert (spans.train <= spans.stop).all()
     assert (spans.stop <= sensors.lengths).all()
-    # 15 % of 400 stamps each for stopping and holdout
-    assert spans.train.max() == 400 - 60 - 60
+    seen = np.unique(sensors.ds[~np.isnan(sensors.column("y"))])
+    tail = round(0.15 * len(seen))
+    assert spans.train_end == seen[len(seen) - 2 * tail - 1]
+    assert spans.stop_end == seen[len(seen) - tail - 1]
     with pytest.raises(TooShortError, match="at least"):
         cut_spans(sensors, Config.make(horizon=190))
+
+
+def test_a_night_without_values_is_no_span(make_panel) -> None:
+    """Values in the first 100 and the last 20 of 1,000 rows: every span still has some."""
+    y = np.full(1000, np.nan)
+    y[:100], y[-20:] = 1.0, 2.0
+    panel = make_panel(y)
+    spans = cut_spans(panel, Config())
+    for low, high in ((0, spans.train[0]), (spans.train[0], spans.stop[0]), (spans.stop[0], 1000)):
+        assert (~np.isnan(y[low:high])).sum() >= 18

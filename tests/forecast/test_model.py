@@ -305,7 +305,7 @@ def test_unknown_series(models, make_panel) -> None:
 
 
 def test_too_short(make_panel) -> None:
-    with pytest.raises(TooShortError, match="rows leave"):
+    with pytest.raises(TooShortError, match="with a value leave"):
         forecast.fit(make_panel(np.arange(1.0, 20)), horizon=5)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.check import check_file
 from pipelines.errors import DataError, UsageError
 from pipelines.sources.files import read_file
-from tests.data_table import CASES, DATA, Case
+from tests.data_table import CASES, DATA, Case, outcome
 
 pytestmark = pytest.mark.shared
 
@@ -24,6 +26,22 @@ def test_a_real_file_is_read_or_refused_with_cause_and_remedy(case: Case) -> Non
         return
     panel = read_file(case.path, **case.options())
     assert (len(panel), str(panel.grid), panel.missing) == (case.rows, case.grid, case.missing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_real_file_fits_end_to_end_or_is_refused(case: Case, tmp_path: Path) -> None:
+    """The whole command a person types, not only the reading: ``make data-table`` prints what this sees."""
+    code, text = outcome(case, tmp_path)
+    if case.refused:
+        assert code in (2, 3), text
+        assert all(words in text for words in case.refused)
+    elif code:
+        # the few that are read and cannot be learned from are too short, and say so
+        assert code == 3, text
+        assert "with a value leave" in text or "needs at least" in text, text
+    else:
+        assert text.startswith(f"{case.rows} rows, {case.grid}, {case.missing} missing")
 
 
 def test_the_table_names_every_file() -> None:
