@@ -21,8 +21,8 @@ from forecast.report_data import Page, levels_of
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-NUMBERS = 300_000
-"""Numbers embedded for the forecasts of all series shown, about 8 bytes each."""
+NUMBERS = 200_000
+"""Numbers embedded for the forecasts of all series shown, about 14 bytes each."""
 ROWS = 4000
 """Newest one-step forecasts shown of a series."""
 ORIGINS = 240

@@ -36,7 +36,7 @@ def text(value: str) -> str:
     """One line in which nothing is read as Markdown or HTML; what cannot be mistaken stays readable."""
     line = re.sub(r"[\\`*_\[\]|#~!$]", r"\\\g<0>", " ".join(value.split()))
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"^([-+]|\d+[.)])(?=\s)", r"\\\1", line)
+    return re.sub(r"^(\d*)([-+.)])(?=\s)", r"\1\\\2", line)
 
 
 def _table(table: Table) -> str:

@@ -121,10 +121,12 @@ def _tiles(page: Page) -> list[tuple[str, str, str]]:
     loss, base = part["loss"], part["baseline_loss"]
     change = signed(loss / base - 1).text if loss is not None and base else "-"
     mase = " in units of naive's" if page.several else ""
-    test = "Diebold-Mariano, adjusted" if len(page.models) > 1 else "Diebold-Mariano"
+    test, p = "Diebold-Mariano, adjusted" if len(page.models) > 1 else "Diebold-Mariano", pvalue(part["pvalue"]).text
+    if page.verdict["label"] == TOO_LITTLE:
+        test, p = "too few origins for a test", "-"
     out = [
         ("error against " + page.baseline, change, f"{name}, mean absolute error{mase}"),
-        ("p-value", pvalue(part["pvalue"]).text, test),
+        ("p-value", p, test),
         ("origins", f"{part['origins']:,}", f"{page.horizon} {'step' if page.horizon == 1 else 'steps'} ahead each"),
     ]  # fmt: skip
     covers = [column for column in page.scores.columns if column.startswith("coverage_")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,8 @@ def _save(file: Path, axes: int, plot: Callable[..., None], charts: Chart, wide:
         "xtick.color": SOFT, "ytick.color": SOFT, "font.size": 9, "axes.grid": True, "grid.color": "#ecece8",
         "legend.frameon": False, "legend.fontsize": 8, "axes.axisbelow": True, "text.parse_math": False,
     }  # fmt: skip
-    with rc_context(looks):
+    with rc_context(looks), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box in the picture says it all
         figure = Figure(figsize=(10, 6.2 if wide else 3.6), layout="constrained")
         FigureCanvasAgg(figure)
         shape = (axes, 1) if wide else (1, axes)
@@ -61,6 +63,26 @@ def _save(file: Path, axes: int, plot: Callable[..., None], charts: Chart, wide:
 
 def _colour(charts: Chart, model: str) -> str:
     return COLOURS[charts["models"].index(model) % len(COLOURS)]
+
+
+def _name(text: str) -> str:
+    """Short enough for a legend, which leaves out what begins with an underscore."""
+    short = text if len(text) <= 30 else f"{text[:29]}…"
+    return f"\u200b{short}" if short.startswith("_") else short
+
+
+def _dates(axis: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(maxticks=7)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _whole(axis: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _floats(values: Any) -> Any:
@@ -91,17 +113,17 @@ def _fan(axis: Axes, charts: Chart, fan: Chart, start: float) -> None:
             axis.fill_between(
                 x, joined(low), joined(high), color=colour, alpha=0.16, lw=0, label=f"{level:g} % interval"
             )
-        axis.plot(x, joined(fan["f"][name]), color=colour, lw=2 - 0.6 * (k > 0), label=name)
+        axis.plot(x, joined(fan["f"][name]), color=colour, lw=2 - 0.6 * (k > 0), label=_name(name))
 
 
-def _history(axis: Axes, charts: Chart, begin: int, end: int, name: str) -> float:
-    """Truth between two stamps; its value at the last one known up to the first."""
+def _history(axis: Axes, charts: Chart, begin: int, end: int, name: str) -> None:
+    """Truth between two stamps."""
     one = charts["series"][0]
     rows, y = _rows(one), _floats(one["y"])
     inside = (rows >= begin) & (rows <= end)
-    axis.plot(_stamps(charts)[rows[inside]], y[inside], color=TRUTH, lw=1.4, label=name)
-    axis.set_ylabel(charts["target"])
-    return float("nan")
+    axis.plot(_stamps(charts)[rows[inside]], y[inside], color=TRUTH, lw=1.4, label=_name(name))
+    axis.set_ylabel(_name(charts["target"]))
+    _dates(axis)
 
 
 def _value_at(charts: Chart, place: int) -> float:
@@ -114,7 +136,7 @@ def _ahead(axis: Axes, charts: Chart) -> None:
     fan = charts["series"][0]["ahead"]
     _history(axis, charts, fan["origin"] - max(60, 6 * charts["horizon"]), fan["origin"], charts["target"])
     _fan(axis, charts, fan, _value_at(charts, fan["origin"]))
-    axis.set_title(charts["series"][0]["id"], loc="left")
+    axis.set_title(_name(charts["series"][0]["id"]), loc="left")
     _legend(axis)
 
 
@@ -127,11 +149,12 @@ def _truth(top: Axes, bottom: Axes, charts: Chart) -> None:
             _floats(values),
             color=_colour(charts, name),
             lw=0.9,
-            label=f"{name}, one step ahead",
+            label=f"{_name(name)}, one step ahead",
         )
-    top.set_title(one["id"], loc="left")
+    top.set_title(_name(one["id"]), loc="left")
     _legend(top)
-    fan = one["fans"][-1]
+    whole = [fan for fan in one["fans"] if len(fan["at"]) == charts["horizon"]]
+    fan = (whole or one["fans"])[-1]
     _fan(bottom, charts, fan, _value_at(charts, fan["origin"]))
     _history(bottom, charts, fan["origin"] - max(30, 2 * charts["horizon"]), fan["at"][-1], "truth")
     bottom.set_title(f"origin {charts['stamps'][fan['origin']]}", loc="left")
@@ -160,6 +183,7 @@ def _steps(left: Axes, right: Axes, charts: Chart) -> None:
                 data["step"], _floats(data[part][name]), color=_colour(charts, name), lw=2.2, marker=".", label=name
             )
         axis.set_xlabel("step ahead")
+        _whole(axis)
         axis.set_ylabel(label)
     right.set_ylim(bottom=0)
     left.legend(loc="best", ncols=2)
@@ -175,12 +199,13 @@ def _calibration(left: Axes, right: Axes, charts: Chart) -> None:
                 color=colour,
                 ls=DASHES[k % 4],
                 marker=".",
-                label=f"{name}, {level} %",
+                label=f"{_name(name)}, {level} %",
             )
             left.axhline(float(level), color=SOFT, lw=0.8, ls=":")
         q, seen = np.array([0, *part["quantile"], 1]), np.array([0, *part["observed"], 1])
-        right.stairs(np.diff(seen) / np.diff(q), q, color=colour, lw=2, label=name)
+        right.stairs(np.diff(seen) / np.diff(q), q, color=colour, lw=2, label=_name(name))
     right.axhline(1, color=SOFT, lw=0.8, ls=":")
+    _whole(left)
     left.set(xlabel="step ahead", ylabel="inside, %", ylim=(0, 103))
     right.set(xlabel="forecast quantile", ylabel="density of truths", xlim=(0, 1), ylim=(0, None))
     left.legend(loc="lower left", ncols=2)
@@ -198,6 +223,7 @@ def _skill(axis: Axes, charts: Chart) -> None:
             label=name,
         )
     axis.axhline(0, color=TRUTH, lw=0.9)
+    _dates(axis)
     axis.set_ylabel(f"error saved against {data['baseline']}, %")
     _legend(axis)
 
@@ -212,14 +238,19 @@ def _seeds(axis: Axes, charts: Chart) -> None:
     for name, value in data["lines"].items():
         axis.axvline(value, color=SOFT, lw=1, ls=":")
         axis.annotate(
-            name,
+            _name(name),
             (value, 1),
             xycoords=("data", "axes fraction"),
             xytext=(3, -10),
             textcoords="offset points",
             color=SOFT,
         )
-    axis.set(xlabel=data["measure"], yticks=range(len(names)), yticklabels=names, ylim=(-0.6, len(names) - 0.4))
+    axis.set(
+        xlabel=data["measure"],
+        yticks=range(len(names)),
+        yticklabels=list(map(_name, names)),
+        ylim=(-0.6, len(names) - 0.4),
+    )
     axis.grid(False, axis="y")
 
 
@@ -231,9 +262,9 @@ def _shift(left: Axes, right: Axes, charts: Chart) -> None:
     y, f, last = np.array([place[i] for i in part["at"]]), _floats(part["f"][name]), _floats(part["last"])
     left.plot(x, y[-60:], color=TRUTH, lw=1.8, label="truth")
     left.plot(x, last[-60:], color=BASE, lw=1.5, ls=":", label="last value known")
-    left.plot(x, f[-60:], color=_colour(charts, name), lw=1.6, label=name)
-    left.set_title(one["id"], loc="left")
-    left.tick_params(axis="x", rotation=30)
+    left.plot(x, f[-60:], color=_colour(charts, name), lw=1.6, label=_name(name))
+    left.set_title(_name(one["id"]), loc="left")
+    _dates(left)
     left.legend(loc="best")
     said, happened = f - last, y - last
     right.plot(said, happened, ".", color=_colour(charts, name), alpha=0.45)

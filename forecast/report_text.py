@@ -228,7 +228,7 @@ def _calibration(page: Page, charts: Mapping[str, Any]) -> Section:
     lead = []
     for name, part in charts["calibration"].items():
         said = [f"{100 * share:.1f} % inside the {level} % intervals" for level, share in part["pooled"].items()
-                if not math.isnan(share)]  # fmt: skip
+                if share is not None]  # fmt: skip
         lead += [f"{name}: {', '.join(said)}."] if said else []
     if not charts["calibration"]:
         return Section("calibration", "Calibration", ["No model gave intervals, so there is nothing to calibrate."])

@@ -176,7 +176,7 @@
       Object.entries(part.coverage).forEach(([level, values], k) => {
         aims.add(Number(level));
         cover.push({
-          ...line(part.step, values.map((v) => (v === null ? null : 100 * v)), `${name}, ${level} %`,
+          ...line(part.step, values.map((v) => (v === null ? null : 100 * v)), `${cut(name, 18)}, ${level} %`,
             { color: shade(name), width: 2, dash: dashes[k % 4] }),
           mode: part.step.length <= 40 ? "lines+markers" : "lines", marker: { size: 5, color: shade(name) },
         });
