@@ -53,7 +53,8 @@ def cut_spans(panel: Panel, config: Config) -> Spans:
     train = total - stop - holdout
     if train < max(LEAST_TRAIN, data.horizon + 2):
         raise TooShortError(
-            f"{total} time stamps with a value leave {max(train, 0)} to train on, after {stop} for early stopping and {holdout} held out; "
+            f"{total} time stamps with a value leave {max(train, 0)} to train on, after {stop} for early stopping "
+            f"and {holdout} held out; "
             f"at least {max(LEAST_TRAIN, data.horizon + 2)} are needed.",
             hint="Use a shorter --horizon or more history.",
         )

@@ -285,13 +285,13 @@ def gather(source: Resident, chunk: Chunk) -> Batch:
 
 def split(batch: Batch) -> Iterator[Batch]:
     """The ``G`` batches of one that :func:`gather` made from a chunk of ``[G, B]``; views."""
-    names = ("x", "future", "static", "level", "y", "anchor", "scale", "mask", "reset")
-    for parts in zip(*(getattr(batch, name) for name in names), strict=True):
-        yield Batch(*parts, stride=batch.stride)
+    parts = {name: values for name, values in vars(batch).items() if name != "stride"}
+    for i in range(len(batch.x)):
+        yield Batch(stride=batch.stride, **{name: values[i] for name, values in parts.items()})
 
 
 def _unfold(array: NDArray[Any], size: int, axis: int) -> NDArray[Any]:
-    return np.lib.stride_tricks.sliding_window_view(array, size, axis=axis)  # type: ignore[call-overload, no-any-return]
+    return np.lib.stride_tricks.sliding_window_view(array, size, axis=axis)
 
 
 def streams(

@@ -261,8 +261,8 @@ class Panel:
         if off.any():
             row = int(np.flatnonzero(off)[0])
             raise TimeError(
-                f"series {self.frame['unique_id'].iloc[row]!r}: {self.frame['ds'].iloc[row]} is not a stamp of the grid "
-                f"({self.grid}).",
+                f"series {self.frame['unique_id'].iloc[row]!r}: {self.frame['ds'].iloc[row]} is not a stamp "
+                f"of the grid ({self.grid}).",
                 hint="Put the rows on a regular grid first (pipelines.from_frame does).",
             )
         holes = np.flatnonzero((codes[1:] == codes[:-1]) & (np.diff(rank) != 1))

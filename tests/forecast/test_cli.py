@@ -111,7 +111,7 @@ def test_several_series_by_id(place: Path) -> None:
         (["fit", "--ticker", "A", "--csv", "plant.csv"], 2, "both a ticker and a file"),
         (["fit", "--csv", "nothing.csv"], 3, "nothing.csv"),
         (["fit", "--csv", "plant.csv", "--time", "when", "--target", "powr"], 2, "power"),
-        (["fit", "--ticker", "^GSPC", "--source", "sample", "--set", "model.hiden=3"], 2, "Did you mean 'model.hidden'"),
+        (["fit", "--ticker", "^GSPC", "--source", "sample", "--set", "model.hiden=3"], 2, "mean 'model.hidden'"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--model", "lstn"], 2, "Did you mean 'lstm'"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--horizon", "0"], 2, "horizon"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--out", "plant.csv"], 2, "exists already"),

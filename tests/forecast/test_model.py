@@ -178,7 +178,8 @@ def test_predicting_in_a_new_process_needs_no_lightning(models, tmp_path) -> Non
     expected = model.predict(panel)
     model.save(tmp_path / "run")
     code = (
-        "import sys, forecast; f = forecast.load(sys.argv[1]).predict(); print(f.drop(columns=['ds', 'cutoff']).to_json(double_precision=15));"
+        "import sys, forecast; f = forecast.load(sys.argv[1]).predict().drop(columns=['ds', 'cutoff']);"
+        "print(f.to_json(double_precision=15));"
         "print([n for n in ('pytorch_lightning', 'statsmodels', 'arch', 'optuna') if n in sys.modules])"
     )
     done = subprocess.run(
@@ -235,9 +236,12 @@ def test_same_seed_same_weights_in_two_processes(tmp_path) -> None:
     code = (
         "import sys, numpy as np, pandas as pd, forecast, pipelines as pl\n"
         "y = 50 + np.random.default_rng(3).normal(size=400).cumsum()\n"
-        "panel = pl.Panel(pd.DataFrame({'unique_id': 'a', 'ds': pd.date_range('2020', periods=400, freq='h'), 'y': y}), pl.Grid('h'))\n"
+        "ds = pd.date_range('2020', periods=400, freq='h')\n"
+        "panel = pl.Panel(pd.DataFrame({'unique_id': 'a', 'ds': ds, 'y': y}), pl.Grid('h'))\n"
         "model = forecast.fit(panel, horizon=2, hidden=8, epochs=3, threads=1, seed=int(sys.argv[1]))\n"
-        "import hashlib; print(hashlib.sha256(b''.join(w.numpy().tobytes() for w in model.network.state_dict().values())).hexdigest())"
+        "import hashlib\n"
+        "weights = b''.join(w.numpy().tobytes() for w in model.network.state_dict().values())\n"
+        "print(hashlib.sha256(weights).hexdigest())"
     )
     sums = [
         subprocess.run([sys.executable, "-c", code, seed], capture_output=True, text=True, check=True).stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -69,7 +71,7 @@ def test_progress_is_told(random_walk) -> None:
     fit(random_walk, **TINY, epochs=40, progress=told.append)
     assert told
     assert told[-1].updates <= told[-1].total
-    assert all(a.updates <= b.updates for a, b in zip(told, told[1:], strict=False))
+    assert all(a.updates <= b.updates for a, b in itertools.pairwise(told))
     assert 1 <= told[-1].epoch <= told[-1].epochs == 40
 
 
