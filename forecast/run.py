@@ -6,102 +6,24 @@ Nothing here prints; :mod:`forecast.commands` shows what :class:`Run` holds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from forecast import baselines, frames, metrics, plot, report, storage, verdict
-from forecast.config import Config, read_config
+from forecast.config import Config
 from forecast.model import Model
+from forecast.request import check_free, last_values
 from forecast.spans import Spans, cut_spans
-from pipelines.errors import UsageError
 from pipelines.panel import Panel
 
 if TYPE_CHECKING:
     from forecast.train import Progress
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class DataRequest:
-    """Which data, in the words of the command line."""
-
-    ticker: tuple[str, ...] = ()
-    csv: Path | None = None
-    source: str = "yahoo"
-    offline: bool = False
-    start: str | None = None
-    end: str | None = None
-    interval: str = "1d"
-    time: str | None = None
-    target: tuple[str, ...] = ()
-    id: str | None = None
-    past: tuple[str, ...] = ()
-    future: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
-    options: dict[str, Any] = field(
-        default_factory=dict
-    )  # how to read: freq, gaps, tz, sep, ... as read_file names them
-
-    def load(self) -> Panel:
-        """Read the data.
-
-        Raises:
-            UsageError: neither or both of a ticker and a file were given, or an option of the other kind.
-        """
-        if bool(self.ticker) == (self.csv is not None):
-            got = "both a ticker and a file" if self.ticker else "neither a ticker nor a file"
-            raise UsageError(
-                f"{got} given; one of them is the data.",
-                hint="Use --ticker AAPL, or --csv FILE --time COLUMN --target COLUMN.",
-            )
-        return self._load_ticker() if self.ticker else self._load_file()
-
-    def _load_ticker(self) -> Panel:
-        from pipelines.tickers import load
-
-        files_only = {"--time": self.time, "--id": self.id, "--future": self.future, "--static": self.static}
-        files_only |= {f"--{name}": value for name, value in self.options.items() if name != "calendar"}
-        self._refuse(files_only, "--ticker", "--csv")
-        if len(self.target) > 1:
-            raise UsageError(f"{len(self.target)} targets for a ticker.", hint="Give one --target, such as open.")
-        return load(
-            self.ticker, source=self.source, start=self.start, end=self.end, interval=self.interval,
-            target=self.target[0] if self.target else None, past=self.past, offline=self.offline,
-            calendar=self.options.get("calendar"),
-        )  # fmt: skip
-
-    def _load_file(self) -> Panel:
-        from dataclasses import replace
-
-        from pipelines.sources.files import read_file
-
-        tickers_only = {"--offline": self.offline, "--interval": None if self.interval == "1d" else self.interval}
-        self._refuse(tickers_only, "--csv", "--ticker")
-        if self.csv is None:
-            raise UsageError("no file given.", hint="Use --csv FILE.")
-        target: Any = list(self.target) if len(self.target) > 1 else self.target[0] if self.target else None
-        panel = read_file(
-            self.csv, time=self.time, target=target, id=self.id, future=self.future,
-            past=("*",) if self.past == ("all",) else self.past,
-            static=self.static, **self.options,
-        )  # fmt: skip
-        if self.end is not None:
-            panel = panel.up_to(self.end)
-        if self.start is not None:
-            panel = replace(panel, frame=panel.frame[panel.frame["ds"] >= pd.Timestamp(self.start)])
-        return panel
-
-    @staticmethod
-    def _refuse(given: dict[str, Any], here: str, there: str) -> None:
-        for flag, value in given.items():
-            if value:
-                raise UsageError(f"{flag} goes with {there}, not with {here}.", hint=f"Leave {flag} out.")
 
 
 @dataclass
@@ -120,7 +42,7 @@ class Run:
             "schema": SCHEMA,
             "run": None if self.path is None else str(self.path),
             "series": self.panel.describe() | {"last": last_values(self.panel), "notes": list(self.panel.notes)},
-            "forecast": records(self.forecast),
+            "forecast": storage.records(self.forecast),
             "validation": None if self.validation is None else self.validation.to_json(),
             "timing": self.seconds | {"training": self.model.facts["training"]},
             "config": self.model.config.to_json(),
@@ -142,60 +64,9 @@ class Validation:
         return {
             "verdict": self.verdict,
             "spans": self.spans,
-            "scores": records(self.scores),
-            "by_step": records(self.by_step),
+            "scores": storage.records(self.scores),
+            "by_step": storage.records(self.by_step),
         }
-
-
-def data_request(flags: Mapping[str, Any]) -> DataRequest:
-    """A request from the data flags of a command (``forecast.commands.options.DATA_FLAGS``)."""
-    several: dict[str, Any] = {
-        name: tuple(flags[name] or ()) for name in ("ticker", "target", "past", "future", "static")
-    }
-    single = {name: flags[name] for name in ("csv", "source", "offline", "start", "end", "interval", "time", "id")}
-    rest = {name: value for name, value in flags.items() if name not in {**several, **single} and value is not None}
-    return DataRequest(**several, **single, options=rest)
-
-
-def config_of(flags: Mapping[str, Any], **more: Any) -> Config:
-    """A configuration from the setting flags of a command (``forecast.commands.options.SETTING_FLAGS``)."""
-    rest = {name: value for name, value in flags.items() if name not in ("config", "preset", "set_")}
-    return make_config(flags["config"], flags["preset"], flags["set_"] or [], **rest, **more)
-
-
-def make_config(file: Path | None, preset: str | None, settings: Sequence[str], **flags: Any) -> Config:
-    """A configuration from a preset, then a file, then ``section.name=value`` texts, then flags that were given."""
-    from forecast.presets import preset_values
-
-    config = Config.make(preset_values(preset))
-    if file is not None:
-        config = config.override(**_flat(read_config(file)))
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set got {text!r}, expected name=value.", hint="For instance --set model.hidden=32.")
-        config = config.override(**{name.strip(): _parse(value.strip())})
-    return config.override(**{name: value for name, value in flags.items() if value is not None})
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for section, inner in values.items():
-        flat.update(
-            {f"{section}.{name}": value for name, value in inner.items()}
-            if isinstance(inner, dict)
-            else {section: inner}
-        )
-    return flat
-
-
-def _parse(text: str) -> Any:
-    import json
-
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def run_fit(
@@ -232,16 +103,6 @@ def run_fit(
         run.path = save_run(run, out or default_folder(panel, model))
         seconds["save"] = time.perf_counter() - clock
     return run
-
-
-def check_free(out: Path | None) -> None:
-    """Refuse a folder that is there, before any work is done.
-
-    Raises:
-        UsageError: ``out`` exists.
-    """
-    if out is not None and out.exists():
-        raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
 
 
 def validate(model: Model, panel: Panel) -> Validation:
@@ -330,23 +191,3 @@ def save_run(run: Run, path: Path) -> Path:
 
     storage.write_folder(path, write, facts)
     return path
-
-
-def last_values(panel: Panel) -> dict[str, float | None]:
-    """Last observed value of every series (of the first hundred)."""
-    seen = baselines.last_seen(panel)[panel.offsets[1:] - 1][:100]
-    y = panel.column("y")
-    return {name: float(y[at]) if at >= 0 else None for name, at in zip(panel.ids, seen, strict=False)}
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON objects; stamps as ISO text."""
-    out: list[dict[str, Any]] = storage.plain(frame.astype(object).to_dict("records"))
-    return out
-
-
-def horizon_note(model: Model) -> str:
-    """What the point forecast and its intervals are."""
-    levels = " and ".join(f"{level} %" for level in model.levels)
-    point = "median" if model.config.model.head == "quantile" or model.config.data.log else "point forecast"
-    return f"{point}; {levels} intervals, calibrated on the stop span" if np.size(model.levels) else point

@@ -170,6 +170,12 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def records(frame: Any) -> list[dict[str, Any]]:
+    """Rows of a data frame as JSON objects; stamps as ISO text."""
+    out: list[dict[str, Any]] = plain(frame.astype(object).to_dict("records"))
+    return out
+
+
 def _replace(temporary: Path, path: Path) -> None:
     if not path.exists():
         os.replace(temporary, path)

@@ -85,20 +85,20 @@ def backtest(
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    from forecast import report
+    from forecast import report, request
     from forecast import run as flow
     from forecast.backtest import backtest as go
     from forecast.commands import screen
     from forecast.commands.fit import show_data
     from pipelines.errors import UsageError
 
-    config = flow.config_of(settings)
+    config = request.config_of(settings)
     if window != "expanding" and not window.isdecimal():
         raise UsageError(f"--window got {window!r}.", hint="Use expanding or a number of rows.")
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
     with screen.bar("loading"):
-        panel = flow.data_request(data).load()
+        panel = request.data_request(data).load()
     if not json:
         show_data(screen.out(), panel)
     models = model or [config.model.core]

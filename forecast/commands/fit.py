@@ -26,17 +26,19 @@ def fit(
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    from forecast import run as flow
+    from forecast import request
     from forecast.commands import screen
 
-    config = flow.config_of(settings, core=model)
-    flow.check_free(out)
+    config = request.config_of(settings, core=model)
+    request.check_free(out)
     with screen.bar("loading"):
-        panel = flow.data_request(data).load()
+        panel = request.data_request(data).load()
     if not json:
         show_data(screen.out(), panel)
     with screen.bar("training") as bar:
-        result = flow.run_fit(panel, config, out=out, progress=bar.training, stage=bar.stage)
+        from forecast.run import run_fit
+
+        result = run_fit(panel, config, out=out, progress=bar.training, stage=bar.stage)
     if json:
         screen.emit(result.to_json())
     else:
@@ -48,7 +50,7 @@ def show_data(console: Console, panel: Any) -> None:
     from rich.markup import escape
 
     from forecast.commands.screen import number, when
-    from forecast.run import last_values
+    from forecast.request import last_values
 
     facts = panel.describe()
     name = panel.ids[0] if len(panel.ids) == 1 else f"{facts['series']} series"
@@ -67,8 +69,6 @@ def show_run(console: Console, run: Run) -> None:
     """Training, forecast, scores, verdict, and where it all is."""
     from rich.markup import escape
 
-    from forecast.run import horizon_note
-
     model, training = run.model, run.model.facts["training"]
     shape = f"{model.config.model.layers} x {model.config.model.hidden}, {model.facts['parameters']:,} weights"
     early = "stopped early" if training["stopped_early"] else "ran to the end"
@@ -86,6 +86,13 @@ def show_run(console: Console, run: Run) -> None:
         console.print(f"Plot        {escape(str(run.path / 'forecast.png'))}")
         console.print(f"Report      {escape(str(run.path / 'report.html'))}")
         console.print(f"Again       forecast predict {escape(str(run.path))}")
+
+
+def horizon_note(model: Any) -> str:
+    """What the point forecast and its intervals are."""
+    levels = " and ".join(f"{level} %" for level in model.levels)
+    point = "median" if model.config.model.head == "quantile" or model.config.data.log else "point forecast"
+    return f"{point}; {levels} intervals, calibrated on the stop span" if model.levels else point
 
 
 def forecast_table(forecast: Any, model: str, levels: list[int], most: int = 30) -> Any:

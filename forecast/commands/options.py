@@ -71,6 +71,19 @@ Impossible = Annotated[
 Calendar = Annotated[
     str | None, typer.Option("--calendar", help="Exchange calendar, such as XNYS.", rich_help_panel=DATA)
 ]
+Adjust = Annotated[
+    str | None,
+    typer.Option("--adjust", help="Prices: splits (default), none or total (with dividends).", rich_help_panel=DATA),
+]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="Stand on this day: nothing later exists.", rich_help_panel=DATA)
+]
+Deadline = Annotated[
+    float | None, typer.Option("--deadline", help="Seconds for each ticker.  [default: 12]", rich_help_panel=DATA)
+]
+Refresh = Annotated[
+    bool | None, typer.Option("--refresh", help="Ask the source even if the cache is fresh.", rich_help_panel=DATA)
+]
 Sep = Annotated[
     str | None, typer.Option("--sep", help="Separator of a csv file; found out by default.", rich_help_panel=DATA)
 ]
@@ -143,6 +156,10 @@ DATA_FLAGS: Flags = {
     "start": (Start, None),
     "end": (End, None),
     "interval": (Interval, "1d"),
+    "adjust": (Adjust, None),
+    "as_of": (AsOf, None),
+    "deadline": (Deadline, None),
+    "refresh": (Refresh, None),
     **FILE_FLAGS,
 }
 SETTING_FLAGS: Flags = {

@@ -18,9 +18,9 @@ def predict(
 ) -> None:
     from forecast import storage
     from forecast.commands import screen
-    from forecast.commands.fit import forecast_table, show_data
+    from forecast.commands.fit import forecast_table, horizon_note, show_data
     from forecast.model import Model
-    from forecast.run import data_request, horizon_note, records
+    from forecast.request import data_request
 
     model = Model.load(run)
     panel = None
@@ -34,7 +34,7 @@ def predict(
                 "schema": 1,
                 "run": str(run),
                 "series": history.describe(),
-                "forecast": records(forecast),
+                "forecast": storage.records(forecast),
                 "config": model.config.to_json(),
             })
         )  # fmt: skip

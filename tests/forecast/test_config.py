@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from forecast.config import Config, locate, read_config
 from forecast.presets import PRESETS, preset_values
-from forecast.run import make_config
+from forecast.request import make_config
 from forecast.spans import cut_spans, looks_like_prices, settle
 from pipelines.errors import TooShortError, UsageError
 

@@ -1,0 +1,164 @@
+"""What a command was asked for: which data, which settings, which folder. Loads no torch.
+
+So a wrong name, a missing file or a network that is down is told before the heavy libraries load.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from forecast import baselines
+from forecast.config import Config, read_config
+from forecast.presets import preset_values
+from pipelines.errors import UsageError
+from pipelines.panel import Panel
+
+TICKER_OPTIONS = ("calendar", "adjust", "as_of", "deadline", "refresh")
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Which data, in the words of the command line."""
+
+    ticker: tuple[str, ...] = ()
+    csv: Path | None = None
+    source: str = "yahoo"
+    offline: bool = False
+    start: str | None = None
+    end: str | None = None
+    interval: str = "1d"
+    time: str | None = None
+    target: tuple[str, ...] = ()
+    id: str | None = None
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    # how to read a file (freq, gaps, tz, sep, ... of read_file) or a ticker (adjust, as_of, ... of load)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Panel:
+        """Read the data.
+
+        Raises:
+            UsageError: neither or both of a ticker and a file were given, or an option of the other kind.
+        """
+        if bool(self.ticker) == (self.csv is not None):
+            got = "both a ticker and a file" if self.ticker else "neither a ticker nor a file"
+            raise UsageError(
+                f"{got} given; one of them is the data.",
+                hint="Use --ticker AAPL, or --csv FILE --time COLUMN --target COLUMN.",
+            )
+        return self._load_ticker() if self.ticker else self._load_file()
+
+    def _load_ticker(self) -> Panel:
+        from pipelines.tickers import load
+
+        own = {name: value for name, value in self.options.items() if name in TICKER_OPTIONS}
+        files_only = {"--time": self.time, "--id": self.id, "--future": self.future, "--static": self.static}
+        files_only |= {f"--{name}": value for name, value in self.options.items() if name not in TICKER_OPTIONS}
+        self._refuse(files_only, "--csv", "--ticker")
+        if len(self.target) > 1:
+            raise UsageError(f"{len(self.target)} targets for a ticker.", hint="Give one --target, such as open.")
+        return load(
+            self.ticker, source=self.source, start=self.start, end=self.end, interval=self.interval,
+            target=self.target[0] if self.target else None, past="all" if self.past == ("all",) else self.past,
+            offline=self.offline, **own,
+        )  # fmt: skip
+
+    def _load_file(self) -> Panel:
+        from pipelines.sources.files import read_file
+
+        tickers_only = {"--offline": self.offline, "--interval": None if self.interval == "1d" else self.interval}
+        tickers_only |= {
+            f"--{name.replace('_', '-')}": self.options.get(name) for name in TICKER_OPTIONS if name != "calendar"
+        }
+        self._refuse(tickers_only, "--ticker", "--csv")
+        if self.csv is None:
+            raise UsageError("no file given.", hint="Use --csv FILE.")
+        target: Any = list(self.target) if len(self.target) > 1 else self.target[0] if self.target else None
+        panel = read_file(
+            self.csv, time=self.time, target=target, id=self.id, future=self.future,
+            past=("*",) if self.past == ("all",) else self.past,
+            static=self.static, **self.options,
+        )  # fmt: skip
+        if self.end is not None:
+            panel = panel.up_to(self.end)
+        if self.start is not None:
+            panel = replace(panel, frame=panel.frame[panel.frame["ds"] >= pd.Timestamp(self.start)])
+        return panel
+
+    @staticmethod
+    def _refuse(given: dict[str, Any], other: str, here: str) -> None:
+        for flag, value in given.items():
+            if value:
+                raise UsageError(f"{flag} goes with {other}, not with {here}.", hint=f"Leave {flag} out.")
+
+
+def data_request(flags: Mapping[str, Any]) -> DataRequest:
+    """A request from the data flags of a command (``forecast.commands.options.DATA_FLAGS``)."""
+    several: dict[str, Any] = {
+        name: tuple(flags[name] or ()) for name in ("ticker", "target", "past", "future", "static")
+    }
+    single = {name: flags[name] for name in ("csv", "source", "offline", "start", "end", "interval", "time", "id")}
+    rest = {name: value for name, value in flags.items() if name not in {**several, **single} and value is not None}
+    return DataRequest(**several, **single, options=rest)
+
+
+def config_of(flags: Mapping[str, Any], **more: Any) -> Config:
+    """A configuration from the setting flags of a command (``forecast.commands.options.SETTING_FLAGS``)."""
+    rest = {name: value for name, value in flags.items() if name not in ("config", "preset", "set_")}
+    return make_config(flags["config"], flags["preset"], flags["set_"] or [], **rest, **more)
+
+
+def make_config(file: Path | None, preset: str | None, settings: Sequence[str], **flags: Any) -> Config:
+    """A configuration from a preset, then a file, then ``section.name=value`` texts, then flags that were given."""
+    config = Config.make(preset_values(preset))
+    if file is not None:
+        config = config.override(**_flat(read_config(file)))
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set got {text!r}, expected name=value.", hint="For instance --set model.hidden=32.")
+        config = config.override(**{name.strip(): _parse(value.strip())})
+    return config.override(**{name: value for name, value in flags.items() if value is not None})
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, inner in values.items():
+        flat.update(
+            {f"{section}.{name}": value for name, value in inner.items()}
+            if isinstance(inner, dict)
+            else {section: inner}
+        )
+    return flat
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def check_free(out: Path | None) -> None:
+    """Refuse a folder that is there, before any work is done.
+
+    Raises:
+        UsageError: ``out`` exists.
+    """
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
+
+
+def last_values(panel: Panel) -> dict[str, float | None]:
+    """Last observed value of every series (of the first hundred)."""
+    seen = baselines.last_seen(panel)[panel.offsets[1:] - 1][:100]
+    y = panel.column("y")
+    return {name: float(y[at]) if at >= 0 else None for name, at in zip(panel.ids, seen, strict=False)}
