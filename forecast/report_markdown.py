@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from forecast.report_cells import Section, Table
 from forecast.report_data import Page
-from forecast.report_text import Section, Table
+from forecast.report_text import warning
 
 MOST_ROWS = 40
 
@@ -22,6 +23,7 @@ def markdown(page: Page, parts: Sequence[Section], pictures: Collection[str]) ->
     said = f"**{text(label)}**: {text(str(page.verdict['text']))}" if label else text(str(page.verdict["text"]))
     what = "Backtest" if page.kind == "backtest" else "Forecast"
     blocks = [f"# {what} report: {text(page.title)}", said]
+    blocks += [f"**{text(warning(page))}**"] if warning(page) else []
     for part in parts:
         blocks.append(f"## {text(part.heading)}")
         blocks += [text(line) for line in part.lead]

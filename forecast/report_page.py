@@ -17,9 +17,10 @@ from importlib import resources
 from typing import Any
 
 from forecast import storage
+from forecast.report_cells import Section, Table, cell, percent, pvalue, signed
 from forecast.report_charts import main_model
 from forecast.report_data import Page, score_of
-from forecast.report_text import Section, Table, cell, percent, pvalue, signed
+from forecast.report_text import warning
 from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE
 
 _TONE = {SKILL: "good", NO_SKILL: "flat", WORSE: "bad", TOO_LITTLE: "flat"}
@@ -108,6 +109,7 @@ def _verdict(page: Page) -> str:
     return f"""<section class="verdict {_TONE.get(label, "flat")}" id="verdict" aria-label="verdict">
 {badge}<p class="claim">{escape(str(page.verdict["text"]))}</p>
 </section>
+{f'<p class="notice bad">{escape(warning(page))}</p>' if warning(page) else ""}
 <dl class="tiles">{tiles}</dl>
 """
 

@@ -7,50 +7,18 @@ number to sort by.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from forecast import metrics
+from forecast.report_cells import Cell, Section, Table, as_float, cell, count, day, number, percent, pvalue, signed
 from forecast.report_charts import main_model, worst_first
 from forecast.report_data import Page, score_of
 
 MOST_ROWS = 1000
 """Rows of the table of series."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell: what is shown, and what it is sorted by (``None``: missing)."""
-
-    text: str
-    value: float | str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """``head``: name and whether its column holds numbers; ``marked``: rows set off from the others."""
-
-    head: Sequence[tuple[str, bool]]
-    rows: Sequence[Sequence[Cell]]
-    marked: frozenset[int] = frozenset()
-    sortable: bool = False
-
-
-@dataclass(frozen=True)
-class Section:
-    """``name``: anchor; ``lead``: findings; ``charts``: (id, caption, png name or none); ``notes``: small print."""
-
-    name: str
-    heading: str
-    lead: Sequence[str] = ()
-    charts: Sequence[tuple[str, str]] = ()
-    tables: Sequence[Table] = ()
-    notes: Sequence[str] = field(default=())
-    png: str = ""
 
 
 def sections(page: Page, charts: Mapping[str, Any]) -> list[Section]:
@@ -66,6 +34,15 @@ def sections(page: Page, charts: Mapping[str, Any]) -> list[Section]:
         made += [_shift(page)]
         made += [_trade(page.trade)] if page.trade else []
     return [*made, _data(page), _settings(page)]
+
+
+def warning(page: Page) -> str:
+    """What must be read with the verdict: a leak. Empty if there is none, or nobody looked."""
+    if page.audit is None or page.audit.get("clean", True):
+        return ""
+    found = len(page.audit.get("findings") or ())
+    things = "thing" if found == 1 else "things"
+    return f"The leak check found {found:,} {things} that moved with the future: these scores cannot be trusted."
 
 
 # -- forecasts ---------------------------------------------------------------------------------
@@ -159,7 +136,7 @@ def _tests(page: Page) -> Table:
     head += [] if chosen is None else [("among the best", False)]
     rows = []
     for name, part in page.significance["models"].items():
-        mine, theirs = _float(part["loss"]), _float(part["baseline_loss"])
+        mine, theirs = as_float(part["loss"]), as_float(part["baseline_loss"])
         change = mine / theirs - 1 if theirs else math.nan
         way = part["direction"][0]["pvalue"] if part.get("direction") else None
         cells = [Cell(name, name), signed(change), pvalue(part["pvalue"]), pvalue(way)]
@@ -302,8 +279,7 @@ def _data(page: Page) -> Section:
             ("span", f"{day(facts['start'])} to {day(facts['end'])}"), ("frequency", facts["frequency"])]  # fmt: skip
     rows += [("covariates", ", ".join(f"{k} ({v})" for k, v in facts["covariates"].items()))] if panel.roles else []
     rows += list(page.spans.items())
-    tables = [Table([("", False), ("", False)], [[Cell(k), Cell(str(v))] for k, v in rows])]
-    lead, audit = [], page.audit
+    lead, tables, audit = [], [], page.audit
     if audit is None:
         lead.append("The leak check was not run on this folder: “forecast audit” does it.")
     else:
@@ -318,6 +294,7 @@ def _data(page: Page) -> Section:
         tables += [Table(head, cells)] if found else []
         lead += [f"50 of {len(found):,} findings are listed."] if len(found) > 50 else []
         lead += [str(note) for note in audit.get("notes") or ()]
+    tables.append(Table([("", False), ("", False)], [[Cell(k), Cell(str(v))] for k, v in rows]))
     return Section("data", "Data and leak check", lead, tables=tables, notes=list(panel.notes))
 
 
@@ -351,57 +328,3 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
             yield f"{before}{name}", ", ".join(map(str, value))
         else:
             yield f"{before}{name}", "-" if value is None else str(value)
-
-
-# -- cells -------------------------------------------------------------------------------------
-def cell(value: Any) -> Cell:
-    """A number of four or more figures; text as it is."""
-    if isinstance(value, str):
-        return Cell(value, value)
-    known = _float(value)
-    return Cell(number(known), None if math.isnan(known) else known)
-
-
-def count(value: Any) -> Cell:
-    known = _float(value)
-    return Cell("-") if math.isnan(known) else Cell(f"{known:,.0f}", known)
-
-
-def percent(value: Any, digits: int = 1) -> Cell:
-    known = _float(value)
-    return Cell("-") if math.isnan(known) else Cell(f"{100 * known:.{digits}f} %", known)
-
-
-def signed(value: float) -> Cell:
-    """A relative change, with its sign."""
-    return Cell("-") if math.isnan(value) else Cell(f"{100 * value:+.1f} %".replace("-", "−"), value)
-
-
-def pvalue(value: Any) -> Cell:
-    known = _float(value)
-    return Cell("-") if math.isnan(known) else Cell("< 0.001" if known < 0.001 else f"{known:.3f}", known)
-
-
-def number(value: float) -> str:
-    """About five figures, thousands separated; a dash for what is missing."""
-    if math.isnan(value):
-        return "-"
-    if math.isinf(value):
-        return "infinite"
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size >= 1e7 or size < 1e-4:
-        return f"{value:.4g}"
-    return f"{value:,.{max(0, min(8, 4 - math.floor(math.log10(size))))}f}"
-
-
-def day(stamp: Any) -> str:
-    """A stamp without a meaningless midnight."""
-    if isinstance(stamp, pd.Timestamp | np.datetime64):
-        stamp = str(pd.Timestamp(stamp))
-    return str(stamp).replace("T", " ").removesuffix(" 00:00:00")
-
-
-def _float(value: Any) -> float:
-    return math.nan if value is None or isinstance(value, str) else float(value)

@@ -17,7 +17,17 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from forecast import cli, report, report_charts, report_data, report_markdown, report_page, report_text, storage
+from forecast import (
+    cli,
+    report,
+    report_cells,
+    report_charts,
+    report_data,
+    report_markdown,
+    report_page,
+    report_text,
+    storage,
+)
 from forecast.backtest import backtest
 from forecast.model import Model
 from forecast.run import run_fit
@@ -332,7 +342,7 @@ def test_the_tables_hold_the_scores(seeded: Path) -> None:
      (float("nan"), "-"), (float("inf"), "infinite")],
 )  # fmt: skip
 def test_numbers_are_short(value: float, text: str) -> None:
-    assert report_text.number(value) == text
+    assert report_cells.number(value) == text
 
 
 # -- what does not fit, what is missing --------------------------------------------------------
@@ -398,6 +408,10 @@ def test_audit_findings_are_shown(several: Path, seeded: Path) -> None:
     text = (several / "report.html").read_text("utf-8")
     evil = EVIL.replace("<", "&lt;").replace(">", "&gt;")
     assert f"LEAK in {evil}" in text and f"moved {evil}" in text
+    notice = text.index("The leak check found 1 thing that moved")
+    assert text.index('id="verdict"') < notice < text.index("<nav")
+    assert "these scores cannot be trusted" in (several / "report.md").read_text("utf-8")
+    assert "cannot be trusted" not in (seeded / "report.html").read_text("utf-8")
     assert "The leak check was not run on this folder" in (seeded / "report.html").read_text("utf-8")
 
 
