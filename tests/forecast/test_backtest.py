@@ -55,6 +55,16 @@ class Holes:
         return out
 
 
+class Momentum(Holes):
+    """Yesterday's value and a little of its last change."""
+
+    name = "momentum"
+
+    def predict(self, panel: Panel, rows: np.ndarray, horizon: int) -> np.ndarray:
+        y = panel.column("y")
+        return np.repeat((y[rows] + 0.05 * (y[rows] - y[rows - 1]))[:, None], horizon, axis=1)
+
+
 class Oracle:
     """Knows the truth plus a little noise; cheats, for tests of what skill looks like."""
 
@@ -232,14 +242,14 @@ def run_script(*arguments: str) -> subprocess.Popen[str]:
 
 def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
     store, table = tmp_path / "store", tmp_path / "frame"
-    victim = run_script(str(store), str(table))
-    while victim.poll() is None and len(list(store.glob("[!.]*/manifest.json"))) < 4:
-        time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    with run_script(str(store), str(table)) as victim:
+        while victim.poll() is None and len(list(store.glob("[!.]*/manifest.json"))) < 4:
+            time.sleep(0.02)
+        victim.send_signal(signal.SIGKILL)
     finished = len(list(store.glob("[!.]*/manifest.json")))
     assert victim.returncode == -signal.SIGKILL and 4 <= finished < 12 and not table.exists()
-    said, _ = run_script(str(store), str(table)).communicate()
+    with run_script(str(store), str(table)) as second:
+        said, _ = second.communicate()
     assert said.split() == [str(12 - finished), str(finished)]
     resumed = pd.read_parquet(table)
     # the same in one go, in this process: also what makes a cold refit equal a fresh process
@@ -392,10 +402,10 @@ def test_no_skill_for_what_beats_the_chosen_baseline_but_not_naive() -> None:
 
 def test_skill_is_seen_and_yesterday_is_called_by_its_name() -> None:
     panel = walks(400, phi=0.0)
-    result = backtest(panel, [Oracle(panel), "ETS"], horizon=2, test=100)
+    result = backtest(panel, [Oracle(panel), Momentum()], horizon=2, test=100)
     assert result.verdict["label"] == "skill" and result.verdict["model"] == "oracle"
     models = result.significance["models"]
-    assert not models["oracle"]["shift"]["yesterday"] and models["ETS"]["shift"]["yesterday"]
+    assert not models["oracle"]["shift"]["yesterday"] and models["momentum"]["shift"]["yesterday"]
     assert models["oracle"]["direction"][0]["pvalue"] < 1e-6
     assert [row["step"] for row in models["oracle"]["by_step"]] == [1, 2]
     assert result.significance["confidence_set"]["included"] == ("oracle",)
