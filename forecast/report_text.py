@@ -264,10 +264,20 @@ def _trade(trade: Mapping[str, Any]) -> Section:
         rows = part.get("rows") or [] if isinstance(part, Mapping) else []
         if rows:
             head = [(str(key).replace("_", " "), not isinstance(value, str)) for key, value in rows[0].items()]
-            tables.append(Table(head, [[cell(value) for value in row.values()] for row in rows]))
+            tables.append(Table(head, [[_trade_cell(*part) for part in row.items()] for row in rows]))
             lead.append(f"{name}: {part.get('text', '')}" if len(trade) > 1 else str(part.get("text", "")))
             notes += [str(note) for note in part.get("notes", ())]
     return Section("trade", "After costs", lead, tables=tables, notes=list(dict.fromkeys(notes)))
+
+
+def _trade_cell(name: str, value: Any) -> Cell:
+    """Shares in per cent, counts and basis points whole, ratios with two decimals."""
+    if isinstance(value, str):
+        return cell(value)
+    if name in ("total", "annual", "volatility", "deflated", "max_drawdown", "exposure"):
+        return percent(value)
+    known = as_float(value)
+    return Cell("-") if math.isnan(known) else Cell(f"{known:,.2f}".removesuffix(".00"), known)
 
 
 # -- data and settings -------------------------------------------------------------------------

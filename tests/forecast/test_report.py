@@ -534,3 +534,20 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     storage.write_folder(tmp_path / "other", lambda folder: None, {})
     with pytest.raises(ArtifactError, match="neither a fit nor a backtest"):
         report.report(tmp_path / "other")
+
+
+def test_a_scorecard_is_shown_after_costs(tmp_path: Path) -> None:
+    models = [Momentum("m", 0.2)]
+    backtest(walks(200, positive=True), models, horizon=1, test=60, trade=True).save(tmp_path / "run")
+    page = report_data.read_page(tmp_path / "run")
+    parts = {part.name: part for part in report_text.sections(page, storage.plain(report_charts.chart_data(page)))}
+    assert page.trade is not None
+    told, [table] = page.trade["m"], parts["trade"].tables
+    assert list(parts["trade"].lead) == [told["text"]]
+    assert any("survivorship" in note for note in parts["trade"].notes)
+    names = [name for name, _ in table.head]
+    for row, cells in zip(told["rows"], table.rows, strict=True):
+        shown = dict(zip(names, cells, strict=True))
+        assert shown["strategy"].text == row["strategy"]
+        assert shown["annual"].text == f"{100 * row['annual']:.1f} %"
+        assert shown["sharpe"].value == row["sharpe"]
