@@ -116,22 +116,17 @@ class NetFit:
     def __call__(self, panel: Panel, cutoff: pd.Timestamp) -> Model:
         from forecast.train import fit
 
-        stamps = np.unique(panel.ds)
-        total, known = len(stamps), int(np.searchsorted(stamps, cutoff.to_datetime64(), side="right"))
-        data = self.config.data
-        stop = max(round(data.stop / (1 - data.holdout) * known), data.horizon)
-        later = total - known
-        shares = {"data.stop": stop / total, "data.holdout": later / total}
         short: dict[str, Any] = {
             "train.updates": min(UPDATES, self.config.train.updates),
             "train.seed": self.seed,
             "train.threads": 1,
         }
+        data = self.config.data
         if self.config.train.epochs != "auto":
-            rows = known - stop
-            steps = max(1, rows * len(panel.ids) // (_number(data.lanes, 8) * _number(data.k1, 64)))
+            rows = int((panel.ds <= cutoff.to_datetime64()).sum())
+            steps = max(1, rows // (_number(data.lanes, 8) * _number(data.k1, 64)))
             short["train.epochs"] = max(1, min(int(self.config.train.epochs), round(UPDATES / steps)))
-        return fit(panel, self.config.override(**shares, **short))
+        return fit(panel, self.config.override(**short), until=cutoff)
 
 
 def _number(value: int | str, otherwise: int) -> int:

@@ -37,19 +37,28 @@ class Spans:
         return {"train_end": str(self.train_end), "stop_end": str(self.stop_end), "end": str(self.end)}
 
 
-def cut_spans(panel: Panel, config: Config) -> Spans:
+def cut_spans(panel: Panel, config: Config, until: pd.Timestamp | None = None) -> Spans:
     """Cut the panel's time into the three spans of ``config.data``, by stamps at which some series has a value.
 
     Stamps without any (nights of an exchange, a long outage) count for nothing, so no span can be empty.
+
+    Args:
+        until: the holdout span is what lies behind this stamp, whatever ``data.holdout`` says; where the other
+            two spans are cut then depends on rows up to it alone.
 
     Raises:
         TooShortError: a span would be too short to train, stop or score on.
     """
     data = config.data
     stamps = np.unique(panel.ds[~np.isnan(panel.column("y"))])
+    last = stamps[-1]
+    stop_share, holdout_share = data.stop, data.holdout
+    if until is not None:
+        stamps = stamps[stamps <= until.to_datetime64()]
+        stop_share, holdout_share = data.stop / (1 - data.holdout), 0.0
     total = len(stamps)
-    stop = max(round(data.stop * total), data.horizon)
-    holdout = max(round(data.holdout * total), data.horizon) if data.holdout else 0
+    stop = max(round(stop_share * total), data.horizon)
+    holdout = max(round(holdout_share * total), data.horizon) if holdout_share else 0
     train = total - stop - holdout
     if train < max(LEAST_TRAIN, data.horizon + 2):
         raise TooShortError(
@@ -62,7 +71,7 @@ def cut_spans(panel: Panel, config: Config) -> Spans:
     return Spans(
         pd.Timestamp(train_end),
         pd.Timestamp(stop_end),
-        pd.Timestamp(stamps[-1]),
+        pd.Timestamp(last),
         _rows_until(panel, train_end),
         _rows_until(panel, stop_end),
     )
@@ -74,7 +83,7 @@ def _rows_until(panel: Panel, stamp: np.datetime64) -> Index:
     return counts
 
 
-def settle(config: Config, panel: Panel) -> Config:
+def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> Config:
     """``config`` with every ``"auto"`` settled from the data; a settled one comes back unchanged.
 
     Assumptions, named: what :func:`looks_like_prices` is ``price``, all else is ``sensor``. Prices: log
@@ -84,11 +93,11 @@ def settle(config: Config, panel: Panel) -> Config:
     eight updates a pass, up to 32.
     """
     data, model, train = config.data, config.model, config.train
+    spans = cut_spans(panel, config, until)
     kind = data.kind
     if kind == "auto":
-        kind = "price" if looks_like_prices(panel) else "sensor"
+        kind = "price" if looks_like_prices(panel.up_to(spans.train_end)) else "sensor"
     price = kind == "price"
-    spans = cut_spans(panel, config)
     rows, longest = int(spans.train.sum()), int(spans.train.max())
     season = data.season or panel.grid.season
     k1 = min(64, max(8, longest // 8)) if data.k1 == "auto" else data.k1

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -32,9 +33,10 @@ from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_wh
 from pipelines.errors import DataError, TrainingError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
-from pipelines.prepared import Prepared
+from pipelines.prepared import PipelineSpec, Prepared
 
 Array = NDArray[np.float64]
+Prepare = Callable[[Panel, PipelineSpec, Spans], tuple[Pipeline, Prepared]]
 WARM = 256  # rows read before the stop span to bring the state up to date
 CHECK_UPDATES = 50  # updates between two looks at the stop span, at least
 
@@ -71,6 +73,9 @@ def fit(
     *,
     progress: Callable[[Progress], None] | None = None,
     initial: Mapping[str, Tensor] | None = None,
+    checked: Callable[[int, float], None] | None = None,
+    prepare: Prepare | None = None,
+    until: pd.Timestamp | None = None,
     **settings: Any,
 ) -> Model:
     """Train on the first span of ``panel``, stop by the second, never look at the third, read all of it.
@@ -80,6 +85,9 @@ def fit(
         config: configuration; ``settings`` such as ``horizon=10`` or ``model__hidden=32`` override it.
         progress: called a few times a second with a :class:`Progress`.
         initial: weights by name to start from instead of fresh ones (a warm refit); the rest is fitted anew.
+        checked: told ``(updates, stop loss)`` after every look at the stop span; may raise to end training.
+        until: hold out everything behind this stamp, instead of the share ``data.holdout``.
+        prepare: stands in for :func:`prepare_rows`, for callers that fit many nets on the same rows.
 
     Returns:
         A model that stands behind the last row of ``panel``: ``predict()`` forecasts what comes next.
@@ -94,17 +102,16 @@ def fit(
     """
     config = (config or Config()).override(**settings)
     _check_values(panel)
-    config = settle(config, panel)
-    spans = cut_spans(panel, config)
+    config = settle(config, panel, until)
+    spans = cut_spans(panel, config, until)
     began = time.perf_counter()
     with _threads(config.train.threads), torch.random.fork_rng(devices=_cuda_devices()):
         torch.manual_seed(config.train.seed)
-        pipeline = Pipeline(pipeline_spec(config)).fit(panel, until=spans.train_end)
-        prepared = pipeline.transform(panel.up_to(spans.stop_end))
+        pipeline, prepared = (prepare or prepare_rows)(panel, pipeline_spec(config), spans)
         network = build_network(config, pipeline)
         if initial is not None:
             _start_from(network, initial)
-        history = _train(network, prepared, config, spans, progress)
+        history = _train(network, prepared, config, spans, progress, checked)
         calibration = _calibrate(network, pipeline, prepared, config, spans)
         history.seconds = time.perf_counter() - began
         facts = {
@@ -114,6 +121,12 @@ def fit(
             "training": vars(history),
         }
         return Model(config, pipeline, network, calibration, facts).read(panel)
+
+
+def prepare_rows(panel: Panel, spec: PipelineSpec, spans: Spans) -> tuple[Pipeline, Prepared]:
+    """A pipeline fitted on the train span, and what it makes of the rows up to the end of the stop span."""
+    pipeline = Pipeline(spec).fit(panel, until=spans.train_end)
+    return pipeline, pipeline.transform(panel.up_to(spans.stop_end))
 
 
 @torch.no_grad()
@@ -135,8 +148,9 @@ def _check_values(panel: Panel) -> None:
 
 
 def _train(
-    network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None
-) -> History:
+    network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None,
+    checked: Callable[[int, float], None] | None,
+) -> History:  # fmt: skip
     """Find the weights and leave the best (averaged) ones in ``network``."""
     data, train = config.data, config.train
     rank = _position_in(prepared, spans)
@@ -150,7 +164,7 @@ def _train(
     stream.passes = min(_int(train.epochs), max(1, -(-CHECK_UPDATES // updates_a_pass)))
     average = WeightAverage(network, train.average) if train.average else None
     module = ForecastModule(network, config, average)
-    watch = _Watch(prepared, rank, config, stream, updates_a_pass, progress)
+    watch = _Watch(prepared, rank, config, stream, updates_a_pass, progress, checked)
     with _quiet():
         try:
             trainer = pl.Trainer(
@@ -175,10 +189,10 @@ class _Watch(pl.Callback):
 
     def __init__(
         self, prepared: Prepared, rank: Spans, config: Config, stream: StreamData, updates_a_pass: int,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[Progress], None] | None, checked: Callable[[int, float], None] | None,
     ) -> None:  # fmt: skip
         self.prepared, self.rank, self.config, self.stream = prepared, rank, config, stream
-        self.updates_a_pass, self.progress = updates_a_pass, progress
+        self.updates_a_pass, self.progress, self.checked = updates_a_pass, progress, checked
         self.history = History()
         self.best: list[Tensor] | None = None
         self.bad = 0
@@ -225,6 +239,8 @@ class _Watch(pl.Callback):
             history.stopped_early = trainer.should_stop = True
         if self.progress is not None:
             self._tell(pl_module)
+        if self.checked is not None:
+            self.checked(module.updates, loss)
 
     @torch.no_grad()
     def restore(self, network: Network) -> None:
