@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forecast.model import Model as Model
     from forecast.run import validate as validate
     from forecast.train import fit as fit
+    from forecast.tune import tune as tune
 
 _WHERE = {
     "Config": "forecast.config",
@@ -28,9 +29,10 @@ _WHERE = {
     "backtest": "forecast.backtest",
     "fit": "forecast.train",
     "load": "forecast.model",
+    "tune": "forecast.tune",
     "validate": "forecast.run",
 }
-__all__ = ["Config", "Model", "audit", "backtest", "fit", "load", "validate"]
+__all__ = ["Config", "Model", "audit", "backtest", "fit", "load", "tune", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forecast.commands import audit, backtest, data, fit, predict, report
+from forecast.commands import audit, backtest, data, fit, predict, report, tune
 
 app = typer.Typer(
     name="forecast",
@@ -21,6 +21,8 @@ app = typer.Typer(
 app.command("fit", help=fit.HELP)(fit.fit)
 app.command("predict", help=predict.HELP)(predict.predict)
 app.command("backtest", help=backtest.HELP)(backtest.backtest)
+app.command("tune", help=tune.HELP)(tune.tune)
+app.command("tune-worker", help=tune.WORKER_HELP)(tune.worker)
 app.command("audit", help=audit.HELP)(audit.audit)
 app.command("report", help=report.HELP)(report.report)
 app.add_typer(data.app, name="data", help="Data sets, files and the cache.")

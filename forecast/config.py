@@ -3,7 +3,7 @@
 ``Config(data=..., model=..., train=...)``. Unknown keys are refused with "did you mean". A value of
 ``"auto"`` is settled from the data by :func:`forecast.train.settle` before anything is built, and the
 settled configuration is what a run saves. Dotted names (``model.hidden``) are what ``--set`` and error
-messages use.
+messages use. A range in a field's annotation is what ``forecast tune`` searches unless told otherwise.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from forecast.ranges import Choice, Range
 from pipelines.errors import UsageError, did_you_mean
 
 Auto = Literal["auto"]
@@ -39,9 +40,13 @@ class DataConfig(_Section):
     )
     horizon: int = Field(default=5, ge=1, le=10_000, description="Steps ahead.")
     mode: Literal["stream", "window"] = Field(default="stream", description="Stateful lanes, or shuffled windows.")
-    lookback: int = Field(default=60, ge=1, description="Window mode only: rows a window reads.")
+    lookback: Annotated[int, Range(20, 120, when=("data.mode", ("window",)))] = Field(
+        default=60, ge=1, description="Window mode only: rows a window reads."
+    )
     lanes: int | Auto = Field(default="auto", description="Parallel lanes (stream) or windows per batch (window).")
-    k1: int | Auto = Field(default="auto", description="Truncated BPTT: steps between updates.")
+    k1: Annotated[int | Auto, Choice(("auto", 16, 32), when=("data.mode", ("stream",)))] = Field(
+        default="auto", description="Truncated BPTT: steps between updates."
+    )
     k2: int | Auto = Field(default="auto", description="Truncated BPTT: steps back-propagated; at least k1.")
     stop: float = Field(default=0.15, gt=0, lt=0.9, description="Share of the time span used for early stopping.")
     holdout: float = Field(default=0.15, ge=0, lt=0.9, description="Share of the time span held out for scoring.")
@@ -73,15 +78,21 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """The net."""
 
-    core: str = Field(default="lstm", description="rnn, rnn-relu, lstm or gru.")
-    hidden: int = Field(default=64, ge=1, le=8192)
-    layers: int = Field(default=1, ge=1, le=32)
-    dropout: float = Field(default=0.2, ge=0, lt=1, description="Between layers and before the head.")
+    core: Annotated[str, Choice(("lstm", "gru", "rnn"))] = Field(
+        default="lstm", description="rnn, rnn-relu, lstm or gru."
+    )
+    hidden: Annotated[int, Range(16, 128, log=True)] = Field(default=64, ge=1, le=8192)
+    layers: Annotated[int, Range(1, 2, when=("model.core", ("lstm", "gru")))] = Field(default=1, ge=1, le=32)
+    dropout: Annotated[float, Range(0.0, 0.5)] = Field(
+        default=0.2, ge=0, lt=1, description="Between layers and before the head."
+    )
     bidirectional: bool = Field(default=False, description="Window mode only.")
     head: Literal["point", "quantile"] = "quantile"
     loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Point head only.")
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
-    skip: int | Auto = Field(default="auto", description="Values a linear skip reads (LSTNet); 0 for none.")
+    skip: Annotated[int | Auto, Choice(("auto", 0), when=("data.kind", ("sensor",)))] = Field(
+        default="auto", description="Values a linear skip reads (LSTNet); 0 for none."
+    )
 
     @field_validator("core")
     @classmethod
@@ -113,9 +124,11 @@ class TrainConfig(_Section):
     )
     updates: int = Field(default=1500, ge=1, description="Updates aimed at when epochs is auto.")
     optimizer: Literal["adam", "adamw", "rmsprop"] = "adamw"
-    lr: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    clip: float = Field(default=1.0, ge=0, description="Largest gradient norm; 0 for no clipping.")
+    lr: Annotated[float, Range(3e-4, 1e-2, log=True)] = Field(default=2e-3, gt=0)
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = Field(default=1e-4, ge=0)
+    clip: Annotated[float, Range(0.1, 10.0, log=True, when=("model.core", ("rnn", "rnn-relu")))] = Field(
+        default=1.0, ge=0, description="Largest gradient norm; 0 for no clipping."
+    )
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
     patience: int | Auto = Field(default="auto", description="Checks without a better stop loss before training ends.")
     seed: int = Field(default=0, ge=0)

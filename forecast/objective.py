@@ -1,0 +1,259 @@
+"""The objective: mean walk-forward error over several folds of the development span, relative to naive.
+
+The test span is sealed: an objective gets a :class:`Sealed`, which holds the development rows and nothing else.
+What is behind the seal is fetched by :meth:`Sealed.open`, once, after the last trial, and that is recorded.
+
+Assumptions, named: a fold's test span is cut into :data:`BLOCKS` parts of equal length whose errors a per-fold
+pruner compares pair by pair; several series count alike, each in units of its own naive error; a pinball score is
+the mean over the net's quantiles, and naive's is that of its point forecast for all of them, half its absolute error.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+import pandas as pd
+from numpy.typing import NDArray
+
+from forecast import baselines, frames, metrics
+from forecast.config import Config
+from forecast.contenders import FittedNet
+from forecast.cuts import Cut, Refit, plan
+from forecast.space import Space
+from forecast.spans import Spans
+from forecast.study import FAILURE, TrialFailed
+from forecast.train import CHECK_UPDATES, fit, prepare_rows
+from pipelines.errors import LeakError, ToolkitError
+from pipelines.panel import Panel
+from pipelines.pipeline import Pipeline
+from pipelines.prepared import PipelineSpec, Prepared
+
+Metric = Literal["mae", "pinball"]
+METRICS: tuple[str, ...] = ("mae", "pinball")
+Also = Literal["seconds", "coverage"]
+ALSO: tuple[str, ...] = ("seconds", "coverage")
+BLOCKS = 4  # parts of a fold's test span
+SHARE = 0.4  # of the development span: the folds' test spans together
+
+
+class Sealed:
+    """The rows up to ``end``; those after it stay where ``behind`` fetches them from.
+
+    ``opened`` is told why when the seal is broken.
+    """
+
+    def __init__(
+        self, development: Panel, behind: Callable[[], Panel], opened: Callable[[str], None] = lambda reason: None
+    ) -> None:
+        self.development = development
+        self.end = development.end
+        self._behind, self._opened = behind, opened
+
+    @classmethod
+    def cut(cls, panel: Panel, test: int) -> Sealed:
+        """Seal the last ``test`` stamps of ``panel``."""
+        end = np.unique(panel.ds)[-test - 1]
+        return cls(development_of(panel, pd.Timestamp(end)), lambda: panel)
+
+    def up_to(self, stamp: pd.Timestamp | str) -> Panel:
+        """Rows with ``ds <= stamp``.
+
+        Raises:
+            LeakError: ``stamp`` lies behind the seal.
+        """
+        if pd.Timestamp(stamp) > self.end:
+            raise LeakError(
+                f"rows up to {stamp} were asked for; everything after {self.end} is sealed until the final backtest.",
+                hint="An objective may read the development span only.",
+            )
+        return development_of(self.development, pd.Timestamp(stamp))
+
+    def open(self, reason: str) -> Panel:
+        """All rows. The opening is recorded before they are handed out."""
+        self._opened(reason)
+        return self._behind()
+
+
+def development_of(panel: Panel, end: pd.Timestamp) -> Panel:
+    """Rows up to ``end`` and nothing after it: covariates known ahead are cut too."""
+    part = panel.up_to(end)
+    future = part.future
+    if future is not None:
+        future = future[future["ds"] <= end]
+        future = future if len(future) else None
+    return replace(part, future=future)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold, with all that does not depend on the configuration."""
+
+    cut: Cut
+    train: Panel
+    panel: Panel  # up to the last target
+    rows: NDArray[np.int64]
+    unit: pd.Series  # naive mean absolute error by series
+
+
+class Preparations:
+    """Pipelines and what they make of a fold's rows, by fold, specification and span: made once per process."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, str, str], tuple[Pipeline, Prepared]] = {}
+
+    def of(self, fold: int) -> Callable[[Panel, PipelineSpec, Spans], tuple[Pipeline, Prepared]]:
+        def prepare(panel: Panel, spec: PipelineSpec, spans: Spans) -> tuple[Pipeline, Prepared]:
+            key = (fold, repr(spec), repr(spans.to_json()))
+            if key not in self._made:
+                self._made[key] = prepare_rows(panel, spec, spans)
+            return self._made[key]
+
+        return prepare
+
+
+def folds_of(sealed: Sealed, horizon: int, count: int) -> list[Fold]:
+    """The folds of the development span, earliest first; training spans grow.
+
+    Raises:
+        TooShortError: the development span cannot hold them.
+    """
+    panel = sealed.development
+    stamps = np.unique(panel.ds)
+    test = max(count * horizon, round(SHARE * len(stamps)))
+    found = []
+    for cut in plan(panel, test=test, horizon=horizon, refit=Refit("cold", -(-test // count))):
+        last = stamps[np.searchsorted(stamps, cut.origins[-1]) + horizon]
+        part = sealed.up_to(pd.Timestamp(last))
+        rows = cut.rows(part)
+        naive = baselines.make("naive", 1).fit(part).predict(part, rows, horizon)
+        frame = frames.result_frame(part, rows, {"naive": naive})
+        error = (frame["y"] - frame["naive"]).abs().groupby(frame["unique_id"].astype(str)).mean()
+        found.append(Fold(cut, cut.fold.train(panel), part, rows, error[error > 0]))
+    return found
+
+
+class WalkForward:
+    """The objective of a study; called with a trial, gives one value per direction.
+
+    Args:
+        sealed: the data.
+        space: what to search.
+        metric: ``"mae"`` or ``"pinball"``, both relative to naive's (below 1: better).
+        also: a second value to make small: ``"seconds"`` of training, or ``"coverage"``, the distance of the widest
+            interval's coverage from what it promises.
+        folds: how many.
+        by_epoch: report the stop loss of the first fold after every look at it, for a pruner by epochs; else the
+            errors of the blocks of each fold.
+    """
+
+    def __init__(
+        self, sealed: Sealed, space: Space, *, metric: Metric = "mae", also: Also | None = None, folds: int = 3,
+        by_epoch: bool = False,
+    ) -> None:  # fmt: skip
+        self.space, self.metric, self.also, self.by_epoch = space, metric, also, by_epoch
+        self.horizon = space.base.data.horizon
+        self.folds = folds_of(sealed, self.horizon, folds)
+        self.preparations = Preparations()
+
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        clock = time.perf_counter()
+        try:
+            config = self.space.suggest(trial)
+            trial.set_user_attr("config", config.to_json())
+            return self._score(trial, config)
+        except LeakError:
+            raise  # the objective is at fault, not the configuration
+        except ToolkitError as error:
+            raise failed(trial, str(error.message)) from error
+        finally:
+            seconds(trial, time.perf_counter() - clock)
+
+    def _score(self, trial: optuna.Trial, config: Config) -> float | tuple[float, float]:
+        errors: list[float] = []
+        covered: list[float] = []
+        done: list[dict[str, Any]] = []
+        training = 0.0
+        for fold in self.folds:
+            clock = time.perf_counter()
+            number = fold.cut.number
+            checked = None
+            if self.by_epoch and number == 0:
+
+                def checked(updates: int, loss: float) -> None:
+                    trial.report(loss, updates // CHECK_UPDATES)
+                    if trial.should_prune():
+                        raise optuna.TrialPruned(f"stop loss {loss:.4g} after {updates} updates")
+
+            model = fit(
+                fold.train, config.override(**{"data.holdout": 0}), checked=checked,
+                prepare=self.preparations.of(number),
+            )  # fmt: skip
+            took = time.perf_counter() - clock
+            training += took
+            blocks, inside = self._blocks(fold, FittedNet(model))
+            error = float(np.mean(blocks))
+            if not math.isfinite(error):
+                raise failed(trial, f"the error of fold {number} is {error}.")
+            errors.append(error)
+            if inside is not None:
+                covered.append(inside)
+            done.append({"cutoff": str(fold.cut.fold.cutoff), "error": error, "coverage": inside, "seconds": took})
+            trial.set_user_attr("folds", done)
+            if self.also is None and not self.by_epoch:
+                for block, value in enumerate(blocks):
+                    trial.report(float(value), number * BLOCKS + block)
+                if number + 1 < len(self.folds) and trial.should_prune():
+                    raise optuna.TrialPruned(f"worse than the best trial after fold {number + 1} of {len(self.folds)}")
+        mean = float(np.mean(errors))
+        if self.also is None:
+            return mean
+        return mean, training if self.also == "seconds" else float(np.mean(covered))
+
+    def _blocks(self, fold: Fold, net: FittedNet) -> tuple[NDArray[np.float64], float | None]:
+        """Errors ``[BLOCKS]`` of ``net`` in units of the fold's naive error, and how far coverage is off."""
+        point, bounds = net.forecast(fold.panel, fold.rows, self.horizon)
+        columns = {"net": point}
+        for level, (low, high) in bounds.items():
+            names = metrics.interval("net", level)
+            columns[names[0]], columns[names[1]] = low, high
+        frame = frames.result_frame(fold.panel, fold.rows, columns)
+        unit = fold.unit.reindex(frame["unique_id"].astype(str)).to_numpy(np.float64)
+        y = frame["y"].to_numpy(np.float64)
+        usable = ~np.isnan(y) & (unit > 0)
+        if self.metric == "mae":
+            losses = metrics.absolute(y, frame["net"].to_numpy(np.float64))
+        else:
+            held = metrics.quantiles(frame, "net")
+            parts = [metrics.pinball(y, frame[name].to_numpy(np.float64), q) for q, name in held.items()]
+            losses = 2 * np.mean(parts, axis=0)
+        order = np.searchsorted(fold.cut.origins, frame["cutoff"].to_numpy())
+        block = np.minimum(BLOCKS - 1, order * BLOCKS // len(fold.cut.origins))
+        scaled = losses / unit
+        values = [float(np.mean(scaled[usable & (block == k)])) for k in range(BLOCKS) if (usable & (block == k)).any()]
+        off = None
+        if bounds:
+            level = max(bounds)
+            low, high = (frame[name].to_numpy(np.float64) for name in metrics.interval("net", level))
+            inside = float(np.mean(((low <= y) & (y <= high))[usable])) if usable.any() else math.nan
+            off = abs(inside - level / 100)
+        return np.array(values or [math.nan]), off
+
+
+def failed(trial: optuna.Trial, reason: str) -> TrialFailed:
+    """Write the reason into the trial; raise what is returned."""
+    trial.set_user_attr(FAILURE, reason)
+    return TrialFailed(reason)
+
+
+def seconds(trial: optuna.Trial, took: float) -> None:
+    """What the trial cost; nothing is written where another worker has it meanwhile."""
+    try:
+        trial.set_user_attr("seconds", took)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return

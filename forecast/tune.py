@@ -1,0 +1,389 @@
+"""tune(): search configurations on rows before a sealed test span, then open it once for the winner.
+
+A study lives in a folder: ``study.db`` (Optuna's SQLite storage, unless another is named), ``study.json`` and tables
+(:mod:`forecast.study_report`), ``development/`` and ``sealed/`` (the data, cut at the seal), ``backtest/`` (winner and
+default on the sealed span) and ``winner/`` (the winner fitted as any run). What a worker needs beside the development
+rows is in the storage, so workers on other machines need the storage's address and the data.
+
+Assumptions, named: fits of a study use one thread unless the configuration says otherwise; the budget counts trials of
+all workers together; going on with a finished study opens the seal again, which is counted and said.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from forecast import inference, metrics, report, run, storage, study_report
+from forecast import study as studies
+from forecast.backtest import backtest
+from forecast.callable_module import make_callable
+from forecast.config import Config
+from forecast.contenders import Net
+from forecast.cuts import test_rows
+from forecast.folds_run import data_hash
+from forecast.objective import ALSO, METRICS, Also, Metric, Sealed, folds_of
+from forecast.results import Backtest
+from forecast.session import SCHEMA, URL_VARIABLE, Session, attach, begin, folder_of, from_afar
+from forecast.space import Space, make_space
+from forecast.spans import settle
+from forecast.verdict import losses_by_origin
+from pipelines.errors import TrainingError, UsageError, did_you_mean
+from pipelines.panel import Panel
+
+UNITS = frozenset(
+    {"model.head", "model.loss", "model.quantiles"}
+    | {f"data.{name}" for name in ("kind", "log", "anchor", "scale", "horizon_unit", "short", "long", "season", "stop")}
+)  # settings that change what a stop loss is measured in
+
+Told = Callable[[optuna.Study, FrozenTrial | None], None]
+Objective = Callable[[optuna.Trial], Any]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Outcome of a study.
+
+    Args:
+        folder: the study's.
+        found: see :func:`forecast.study_report.document`.
+        sealed: what the sealed span said: ``text, label`` (``better``, ``worse``, ``no difference`` or ``default``),
+            ``tuned``, ``default`` (mean absolute errors), ``pvalue``, ``verdict`` of the winner against the strongest
+            baseline, ``tried``, ``openings``, and the folders ``backtest`` and ``winner``.
+        result: the backtest.
+    """
+
+    folder: Path
+    found: dict[str, Any]
+    sealed: dict[str, Any]
+    result: Backtest | None = field(default=None, repr=False)
+
+    @property
+    def config(self) -> Config:
+        """The winner."""
+        return Config.make(self.found["best"]["config"])
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = storage.plain({**self.found, "folder": str(self.folder), "sealed": self.sealed})
+        return document
+
+
+def tune(
+    panel: Panel,
+    config: Config | None = None,
+    *,
+    trials: int | None = 20,
+    timeout: float | None = None,
+    study: Path | str | None = None,
+    storage: str | None = None,
+    sampler: str = "tpe",
+    pruner: str | None = None,
+    metric: Metric = "mae",
+    also: Also | None = None,
+    folds: int = 3,
+    test: int | float = 0.2,
+    space: Mapping[str, Any] | None = None,
+    only: bool = False,
+    fixed: Collection[str] = (),
+    jobs: int = 1,
+    heartbeat: int = 60,
+    progress: Told | None = None,
+    **settings: Any,
+) -> Tuned:
+    """Search configurations by walk-forward errors before the test span, then score the winner on it.
+
+    Args:
+        panel: series in natural units.
+        config: where the search begins; what differs from the defaults there, and ``settings`` such as
+            ``horizon=10`` or ``model__core="gru"``, is not searched.
+        trials: budget of all workers together; ``None`` with a ``timeout``: as many as fit.
+        timeout: seconds after which no further trial begins.
+        study: folder of the study; a bare name is a folder under ``runs/``.
+        storage: database URL instead of SQLite in the folder.
+        sampler: ``tpe``, ``random``, ``grid`` or ``gp``.
+        pruner: ``wilcoxon`` (folds), ``median`` or ``hyperband`` (epochs of the first fold), ``none``. By default
+            ``wilcoxon``, and ``none`` with two objectives, which Optuna does not prune.
+        metric: ``mae`` or ``pinball``, relative to naive's.
+        also: a second objective, ``seconds`` of training or ``coverage``: the winner is the one of the Pareto front
+            with the smallest error.
+        folds: folds in the development span.
+        test: rows in the sealed test span, or a share of all (below 1).
+        space: see :func:`forecast.space.make_space`, also for ``only`` and ``fixed``.
+        jobs: worker processes, this one among them; with several, trials depend on who is first.
+        heartbeat: seconds between signs of life; a worker silent for twice as long is taken for dead.
+        progress: called with the study and the trial that ended (``None`` at the beginning).
+
+    Raises:
+        UsageError: an argument is out of range, or the study exists.
+        TooShortError: the data cannot hold test span and folds.
+        TrainingError: no trial could be scored.
+
+    Example:
+        >>> found = tune(panel, trials=20, horizon=5)  # doctest: +SKIP
+        >>> print(found.sealed["text"])  # doctest: +SKIP
+    """
+    names = {".".join(_located(name)) for name in settings} | set(fixed)
+    base = (config or Config()).override(**settings)
+    pruner = ("none" if also else "wilcoxon") if pruner is None else pruner
+    sealed = Sealed.cut(panel, _test(panel, test, base))
+    kind = settle(base, sealed.development).data.kind
+    base = base.override(**{"data.kind": kind, "train.threads": base.train.threads or 1})
+    found = make_space(base, space, fixed={*names, "data.kind", "train.threads"}, only=only)
+    _check(found, trials, timeout, sampler, pruner, metric, also, folds, jobs, heartbeat)
+    folds_of(sealed, base.data.horizon, folds)  # too short is said before anything is written
+    request = {
+        "schema": SCHEMA, "space": found.to_json(), "sampler": sampler, "pruner": pruner, "metric": metric,
+        "also": also, "folds": folds, "test": _test(panel, test, base), "seed": base.train.seed,
+        "heartbeat": heartbeat,
+        "development": {"end": str(sealed.end), "rows": len(sealed.development), "data": data_hash(sealed.development)},
+    }  # fmt: skip
+    folder = folder_of(study) if study is not None else run.free_folder(panel, "study")
+    session = begin(folder, panel, sealed, request, storage, trials)
+    if sampler != "grid" and trials != 0:
+        first = found.start()
+        if first is not None:
+            session.study.enqueue_trial(first)
+    return _go(session, timeout, jobs, progress)
+
+
+def resume(
+    study: Path | str, *, storage: str | None = None, trials: int | None = None, timeout: float | None = None,
+    jobs: int = 1, progress: Told | None = None,
+) -> Tuned:  # fmt: skip
+    """Go on with a study that was stopped, or give a finished one more trials.
+
+    Args:
+        study: its folder or name.
+        storage: database URL, needed where it holds a password, which is never kept.
+        trials: a larger budget; by default the one it had.
+
+    Raises:
+        ArtifactError: no such study.
+    """
+    if (trials is not None and trials < 1) or (timeout is not None and timeout <= 0) or jobs < 1:
+        raise UsageError(f"trials={trials}, timeout={timeout}, jobs={jobs} are out of range.", hint="Use 1 or more.")
+    session = attach(folder_of(study), storage)
+    if trials is not None:
+        session.study.set_user_attr("budget", max(trials, session.budget or 0))
+    if session.budget is None and timeout is None:
+        raise UsageError("the study has no budget of trials.", hint="Give --trials or --timeout.")
+    return _go(session, timeout, jobs, progress)
+
+
+def work_on(
+    study: Path | str, *, storage: str | None = None, panel: Panel | None = None, timeout: float | None = None,
+    progress: Told | None = None,
+) -> int:  # fmt: skip
+    """Be one more worker of a study until its budget is spent; how many trials this worker finished.
+
+    Args:
+        study: folder, or the name in the storage where the folder is on another machine.
+        panel: the same data, where the folder is not at hand.
+
+    Raises:
+        ArtifactError: no such study, or other data.
+    """
+    folder = folder_of(study)
+    session = attach(folder, storage) if panel is None else from_afar(Path(study).name, storage, panel)
+    done: list[int] = []
+
+    def told(study: optuna.Study, trial: FrozenTrial | None) -> None:
+        if trial is not None and studies.settled(trial):
+            done.append(trial.number)
+        if progress is not None:
+            progress(study, trial)
+
+    session.equip()
+    studies.work(
+        session.study, session.objective(), budgeted=session.budget is not None, seconds=timeout, told=told
+    )  # fmt: skip
+    return len(done)
+
+
+# -- the flow ----------------------------------------------------------------------------------
+def _go(session: Session, timeout: float | None, jobs: int, progress: Told | None) -> Tuned:
+    study, budget = session.study, session.budget
+    if progress is not None:
+        progress(study, None)
+    session.equip()
+    objective = session.objective()
+    until = None if timeout is None else time.monotonic() + timeout
+    try:
+        with _helpers(session, jobs - 1, timeout):
+            while True:
+                if budget is not None:
+                    studies.top_up(study, budget)
+                left = None if until is None else until - time.monotonic()
+                studies.work(study, objective, budgeted=budget is not None, seconds=left, told=progress)
+                over = until is not None and time.monotonic() >= until
+                if over or budget is None or studies.spent(study) >= budget:
+                    break
+    finally:
+        _write(session, {})
+    return _finish(session)
+
+
+@contextmanager
+def _helpers(session: Session, count: int, timeout: float | None) -> Iterator[None]:
+    """Further workers as processes of this machine; their talk goes to ``worker-N.log``."""
+    command = [sys.executable, "-m", "forecast", "tune-worker", "--study", str(session.folder.resolve())]
+    command += [] if timeout is None else ["--timeout", str(timeout)]
+    # by environment, since everybody may read a command line
+    settings = {**os.environ, URL_VARIABLE: session.url}
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        for number in range(count):
+            with (session.folder / f"worker-{number + 1}.log").open("wb") as log:
+                workers.append(subprocess.Popen(command, env=settings, stdout=log, stderr=log))
+        yield
+        for worker in workers:
+            worker.wait()
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.terminate()
+        for worker in workers:
+            worker.wait()
+
+
+def _finish(session: Session) -> Tuned:
+    """Open the seal, score winner and default on it, fit the winner, write everything down."""
+    found = study_report.document(session.study, session.request)
+    if found["best"] is None:
+        reasons = [failure["reason"] for failure in found["failures"]]
+        raise TrainingError(
+            f"none of {found['trials']['spent']} trials could be scored"
+            + (f"; the first failed because: {reasons[0]}" if reasons else "."),
+            hint="Try `forecast fit` with the same data and settings first, or give it more time.",
+        )
+    best = Config.make(found["best"]["config"])
+    base, tried = session.space.base, found["trials"]["spent"]
+    panel = session.sealed.open("final backtest")
+    same = best == base
+    contenders = [Net("tuned", best)] + ([] if same else [Net("default", base)])
+    among = sum(any(trial.user_attrs.get("config") == one.config.to_json() for trial in session.study.get_trials())
+                for one in contenders)  # fmt: skip
+    result = backtest(
+        panel, contenders, test=session.request["test"], config=base, threads=base.train.threads,
+        trade=base.data.kind == "price", tried=tried - among,
+    )  # fmt: skip
+    sealed = compared(result, same, tried)
+    sealed["openings"] = len(session.study.user_attrs["openings"])
+    if sealed["openings"] > 1:
+        sealed["text"] += (
+            f" The sealed span was opened {sealed['openings']} times in this study: it is no longer unseen."
+        )
+    where = {name: _free(session.folder / name) for name in ("backtest", "winner")}
+    report.report(result.save(where["backtest"]))
+    run.run_fit(panel, best, out=where["winner"])
+    sealed |= {name: str(path) for name, path in where.items()}
+    return Tuned(session.folder, _write(session, {"sealed": sealed}), sealed, result)
+
+
+def compared(result: Backtest, same: bool, tried: int) -> dict[str, Any]:
+    """Whether tuning beat the default configuration on the sealed span, by mean absolute errors and their test."""
+    mae = result.scores.set_index("model")["mae"]
+    own = result.significance["models"]["tuned"]["verdict"]
+    facts: dict[str, Any] = {"tried": tried, "tuned": float(mae["tuned"]), "verdict": own}
+    ending = f" {own['text'][:1].upper()}{own['text'][1:].rstrip('.')}; it was chosen among {tried} configurations."
+    if same:
+        text = f"No configuration did better than the default one in the development span ({tried} tried)."
+        return {**facts, "label": "default", "default": facts["tuned"], "pvalue": None, "text": text + ending}
+    scale = None
+    if len(result.panel.ids) > 1:
+        first = result.frame["cutoff"].min()
+        scale = metrics.naive_scale(result.panel.up_to(first))
+    table = losses_by_origin(result.frame, ["tuned", "default"], scale=scale)
+    test = inference.compare_losses(
+        table["tuned"].to_numpy(), table["default"].to_numpy(), horizon=result.settings["horizon"]
+    )
+    mine, theirs = float(table["tuned"].mean()), float(table["default"].mean())
+    gain, sure = 1 - mine / theirs, test.evidence < 0.05
+    size = f"{abs(gain):.1%} MAE (DM p = {test.evidence:.2g})"
+    if not sure:
+        label = "no difference"
+        text = f"Tuning did not beat the default configuration on the sealed span beyond chance: " \
+               f"{'better' if gain > 0 else 'worse'} by {size}."  # fmt: skip
+    elif gain > 0:
+        label, text = "better", f"Tuning beat the default configuration on the sealed span by {size}."
+    else:
+        label, text = "worse", f"Tuning did worse than the default configuration on the sealed span, by {size}."
+    return {**facts, "label": label, "default": float(mae["default"]), "pvalue": test.evidence, "text": text + ending}
+
+
+def _write(session: Session, more: dict[str, Any]) -> dict[str, Any]:
+    found = {**study_report.document(session.study, session.request), **more}
+    study_report.write(session.folder, found, study_report.trials_table(session.study, session.space))
+    return found
+
+
+def _free(path: Path) -> Path:
+    count, free = 1, path
+    while free.exists():
+        count += 1
+        free = path.with_name(f"{path.name}-{count}")
+    return free
+
+
+# -- checks ------------------------------------------------------------------------------------
+def _check(
+    space: Space, trials: int | None, timeout: float | None, sampler: str, pruner: str, metric: str,
+    also: str | None, folds: int, jobs: int, heartbeat: int,
+) -> None:  # fmt: skip
+    if trials is None and timeout is None:
+        raise UsageError("neither trials nor a timeout given.", hint="Use --trials 20, --timeout 600, or both.")
+    if (trials is not None and trials < 1) or (timeout is not None and timeout <= 0) or min(folds, jobs, heartbeat) < 1:
+        raise UsageError(
+            f"trials={trials}, timeout={timeout}, folds={folds}, jobs={jobs}, heartbeat={heartbeat} are out of range.",
+            hint="All of them are at least 1, the timeout above 0.",
+        )
+    for what, got, known in (("metric", metric, METRICS), ("second objective", also, ALSO)):
+        if got is not None and got not in known:
+            raise UsageError(
+                f"there is no {what} {got!r}.{did_you_mean(got, known)}", hint=f"Use {' or '.join(known)}."
+            )
+    studies.make_sampler(sampler, space, 0)
+    with studies.quiet():
+        studies.make_pruner(pruner, 1)
+    if also and pruner != "none":
+        raise UsageError("Optuna does not prune studies with two objectives.", hint="Leave --pruner out.")
+    mixed = sorted(UNITS & set(space.ranges))
+    if pruner in ("median", "hyperband") and mixed:
+        raise UsageError(
+            f"--pruner {pruner} compares stop losses, which {mixed[0]} changes the unit of.",
+            hint="Use --pruner wilcoxon, or do not search it.",
+        )
+    bare = space.base.model.head != "quantile" or "model.head" in space.ranges or len(space.base.model.quantiles) < 2
+    if bare and (metric == "pinball" or also == "coverage"):
+        raise UsageError(
+            "pinball and coverage need a net with intervals.", hint="Use the quantile head, and do not search the head."
+        )
+
+
+def _test(panel: Panel, test: int | float, base: Config) -> int:
+    rows, total = test_rows(panel, test), len(set(panel.ds.tolist()))
+    if rows < base.data.horizon or rows >= total:
+        raise UsageError(
+            f"a sealed span of {rows} rows out of {total} cannot be tested on at a horizon of {base.data.horizon}.",
+            hint="Use --test 0.2, or a number of rows of at least the horizon.",
+        )
+    return rows
+
+
+def _located(name: str) -> Sequence[str]:
+    from forecast.config import locate
+
+    return locate(name)
+
+
+make_callable(__name__)
