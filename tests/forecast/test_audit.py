@@ -149,8 +149,8 @@ def test_a_pipeline_fitted_on_everything_is_found(monkeypatch: pytest.MonkeyPatc
 def test_early_stopping_that_looks_past_its_span_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = forecast.train.cut_spans
 
-    def late(panel: Panel, config: Any) -> Any:
-        return replace(honest(panel, config), stop_end=panel.end, stop=panel.lengths)
+    def late(panel: Panel, config: Any, *more: Any, **named: Any) -> Any:
+        return replace(honest(panel, config, *more, **named), stop_end=panel.end, stop=panel.lengths)
 
     model = trained(walks(200))
     monkeypatch.setattr(forecast.train, "cut_spans", late)
