@@ -8,7 +8,7 @@ weights that saw neither it nor anything after it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from forecast.config import Config
 from pipelines.errors import TooShortError
+from pipelines.features import Hold, Mean
 from pipelines.panel import Panel
 from pipelines.prepared import PipelineSpec
 
@@ -87,10 +88,10 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
     """``config`` with every ``"auto"`` settled from the data; a settled one comes back unchanged.
 
     Assumptions, named: what :func:`looks_like_prices` is ``price``, all else is ``sensor``. Prices: log
-    returns from the last close, in units of volatility, no skip. Sensors: values relative to a causal mean of
-    about a season, with a linear skip over two weeks (fourteen seasons), at most 512 values and a tenth of the
-    training rows. Truncated BPTT: 64 steps, at most an eighth of the training rows; as many lanes as leave
-    eight updates a pass, up to 32.
+    returns from the last close, in units of volatility, no skip. Sensors: values relative to the last value or to
+    a causal mean of about a season (see :func:`_nearer`), with a linear skip over two weeks (fourteen seasons), at
+    most 512 values and a tenth of the training rows. Truncated BPTT: 64 steps, at most an eighth of the training
+    rows; as many lanes as leave eight updates a pass, up to 32.
     """
     data, model, train = config.data, config.model, config.train
     spans = cut_spans(panel, config, until)
@@ -120,7 +121,7 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         "data.lanes": lanes,
         "data.season": season,
         "data.log": price if data.log == "auto" else data.log,
-        "data.anchor": ("last" if price else "mean") if data.anchor == "auto" else data.anchor,
+        "data.anchor": data.anchor if data.anchor != "auto" else "last" if price else _nearer(panel, spans, config),
         "data.scale": ("volatility" if price else "one") if data.scale == "auto" else data.scale,
         "data.horizon_unit": price if data.horizon_unit == "auto" else data.horizon_unit,
         "model.skip": skip,
@@ -128,6 +129,30 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         "train.patience": 8 if train.patience == "auto" else train.patience,
     }
     return config.override(**settled)
+
+
+def _nearer(panel: Panel, spans: Spans, config: Config) -> Literal["last", "mean"]:
+    """The mean, unless the last value lay clearly nearer to the next ``horizon`` values in the training rows.
+
+    Clearly: a fifth less squared distance, over at most 50 series. A series that wanders is best measured from
+    where it is, above all a few steps ahead; one that swings around a level from that level.
+    """
+    season = config.data.season or panel.grid.season
+    window = config.data.short or max(season, 5)
+    y = panel.column("y")
+    total = np.zeros(2)
+    for low, count in list(zip(panel.offsets[:-1], spans.train, strict=True))[:50]:
+        held, _ = (
+            Hold().scan(y[None, low : low + count], Hold().init(y[None, low])) if count else (np.zeros((1, 0)), {})
+        )
+        spread = held.std() if held.size else 0.0
+        if held.shape[1] <= config.data.horizon or spread == 0:
+            continue
+        mean, _ = Mean(window).scan(held, Mean(window).init(held[:, 0]))
+        for h in np.unique(np.linspace(1, config.data.horizon, 13).astype(int)):
+            gaps = [held[0, h:] - anchor[0, :-h] for anchor in (held, mean)]
+            total += [float(np.mean(gap**2)) / spread**2 for gap in gaps]
+    return "last" if total[0] < 0.8 * total[1] else "mean"
 
 
 PRICE_NAMES = frozenset({"open", "high", "low", "close", "adj close", "adjclose", "adj_close", "price", "last"})

@@ -95,6 +95,18 @@ def test_kinds(random_walk, sensors, make_panel) -> None:
     assert settle(Config.make(kind="price"), random_walk).data.scale == "volatility"
 
 
+def test_the_anchor_follows_the_training_rows(make_panel) -> None:
+    rng = np.random.default_rng(0)
+    walk = rng.normal(size=1500).cumsum()
+    assert settle(Config(), make_panel(walk, freq="h")).data.anchor == "last"
+    assert settle(Config(), make_panel(rng.normal(size=1500), freq="h")).data.anchor == "mean"
+    season = np.sin(np.arange(1500) * 2 * np.pi / 24) + rng.normal(0, 0.3, 1500)
+    assert settle(Config.make(horizon=24), make_panel(season, freq="h")).data.anchor == "mean"
+    # what comes after the training rows has no say
+    late = np.where(np.arange(1500) < 1050, walk, rng.normal(size=1500) * 50)
+    assert settle(Config(), make_panel(late, freq="h")).data.anchor == "last"
+
+
 def test_spans_are_in_order_and_cover_everything(sensors) -> None:
     spans = cut_spans(sensors, Config())
     assert sensors.start < spans.train_end < spans.stop_end < spans.end == sensors.end
