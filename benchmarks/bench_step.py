@@ -101,7 +101,7 @@ def trainer_steps(job: Job, net: Network, count: int, passes: int) -> float:
     stream.source, stream.passes = job.source, passes
     stream.plan = lambda: job.plan  # type: ignore[method-assign, attr-defined]
     clock = Clock()
-    with training._quiet():
+    with training.quiet():
         trainer = pl.Trainer(
             accelerator="cpu", devices=1, callbacks=[clock], max_epochs=1, logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, limit_val_batches=0,

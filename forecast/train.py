@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 import math
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +23,7 @@ from forecast.model import Model, build_network, central
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
+from forecast.surroundings import cuda_devices, interruptible, quiet, threads
 from forecast.tensors import device_chunks, tensors_of
 from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_whole, plan_windows, rows_before
 from pipelines.errors import DataError, TrainingError, UsageError
@@ -105,7 +101,7 @@ def fit(
     config = settle(config, panel, until)
     spans = cut_spans(panel, config, until)
     began = time.perf_counter()
-    with _threads(config.train.threads), torch.random.fork_rng(devices=_cuda_devices()):
+    with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
         torch.manual_seed(config.train.seed)
         pipeline, prepared = (prepare or prepare_rows)(panel, pipeline_spec(config), spans)
         network = build_network(config, pipeline)
@@ -165,7 +161,7 @@ def _train(
     average = WeightAverage(network, train.average) if train.average else None
     module = ForecastModule(network, config, average)
     watch = _Watch(prepared, rank, config, stream, updates_a_pass, progress, checked)
-    with _quiet():
+    with quiet():
         try:
             trainer = pl.Trainer(
                 accelerator=train.accelerator, devices=1, precision=train.precision, callbacks=[watch],
@@ -177,7 +173,7 @@ def _train(
             raise UsageError(
                 f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use --accelerator auto or cpu."
             ) from error
-        with _interruptible():
+        with interruptible():
             trainer.fit(module, datamodule=stream)
     watch.restore(network)
     network.to("cpu").eval()
@@ -368,52 +364,3 @@ def _as_module(module: pl.LightningModule) -> ForecastModule:
     if not isinstance(module, ForecastModule):
         raise TypeError(f"expected a ForecastModule, got {type(module).__name__}")
     return module
-
-
-def _cuda_devices() -> list[int]:
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's banners and tips off the screen; its errors still come through."""
-    names = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.jit")
-        warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, before, strict=True):
-                logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Lightning answers ctrl-C by ignoring further ones and calling exit(1); callers want KeyboardInterrupt."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
-    try:
-        yield
-    except SystemExit as error:
-        if error.code == 1:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, before)

@@ -55,7 +55,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.nn.cores", "forecast.nn.heads"),
     ("forecast.inference", "forecast.baselines", "forecast.conformal", "forecast.trade"),
     ("forecast.nn.network", "forecast.nn.esn"),
-    ("forecast.verdict", "forecast.nn", "forecast.tensors", "forecast.frames"),
+    ("forecast.verdict", "forecast.nn", "forecast.tensors", "forecast.surroundings", "forecast.frames"),
     ("forecast.request", "forecast.reader", "forecast.plot"),
     ("forecast.model",),
     ("forecast.module", "forecast.data", "forecast.spans"),
