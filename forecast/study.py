@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -58,6 +58,19 @@ class Queue(RDBStorage):
         if self.closed and template_trial is None:
             raise QueueEmpty
         return super()._create_new_trial(study_id, template_trial)
+
+    def vouch(self, running: Sequence[FrozenTrial]) -> None:
+        """Give every running trial without a heartbeat its first one.
+
+        A worker killed between claiming a trial and its first heartbeat leaves one that Optuna never takes for dead:
+        it looks at heartbeats that stopped, and here none began.
+        """
+        if running:
+            with self.engine.begin() as connection:
+                known = set(connection.execute(text("SELECT trial_id FROM trial_heartbeats")).scalars())
+            for trial in running:
+                if trial._trial_id not in known:
+                    self.record_heartbeat(trial._trial_id)
 
 
 def masked(url: str) -> str:
@@ -123,12 +136,12 @@ def _parsed(url: str) -> URL:
 
 def _without_secrets(url: str, error: BaseException) -> str:
     parsed = _parsed(url)
-    text = (str(error).strip() or type(error).__name__).splitlines()[0].replace(url, masked(url))
+    words = (str(error).strip() or type(error).__name__).splitlines()[0].replace(url, masked(url))
     secrets = [parsed.password] if parsed.password else []
     secrets += [str(value) for name, value in parsed.query.items() if "pass" in name.lower()]
     for secret in secrets:
-        text = text.replace(str(secret), "***")
-    return text
+        words = words.replace(str(secret), "***")
+    return words
 
 
 @contextlib.contextmanager
@@ -311,8 +324,11 @@ def work(
             try:
                 study.optimize(run, n_trials=1, catch=(TrialFailed,), callbacks=[told] if told else None)
             except QueueEmpty:
-                if not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                if not running:
                     return
+                if isinstance(backend, Queue):
+                    backend.vouch(running)
                 time.sleep(POLL_SECONDS)
             except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # "Cannot tell a FAIL trial."
                 if not mine or study.get_trials(deepcopy=False)[mine[0]].state != TrialState.FAIL:
@@ -337,4 +353,5 @@ def _give_back(study: optuna.Study, numbers: Sequence[int]) -> None:
 
 def history_of(trial: FrozenTrial) -> list[int]:
     """Numbers of the trials whose configuration ``trial`` repeats because their workers died."""
-    return list(RetryHeartbeatStaleTrialCallback.retry_history(trial))
+    with quiet():
+        return list(RetryHeartbeatStaleTrialCallback.retry_history(trial))
