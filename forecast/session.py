@@ -137,6 +137,7 @@ def from_afar(name: str, url: str | None, panel: Panel) -> Session:
 def _loaded(name: str, url: str) -> tuple[optuna.Study, dict[str, Any]]:
     study = studies.load(name, studies.open_storage(url, heartbeat=60))
     request = study.user_attrs.get("request")
+    studies.close(study)
     if not isinstance(request, dict) or request.get("schema") != SCHEMA:
         raise ArtifactError(f"{name!r} was not made by this version of forecast tune.", hint="Begin another study.")
     return studies.load(name, studies.open_storage(url, heartbeat=request["heartbeat"])), request

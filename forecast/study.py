@@ -271,6 +271,14 @@ def load(name: str, storage: Queue) -> optuna.Study:
         raise ArtifactError(f"the storage holds no study {name!r}.", hint="Check --study and --storage.") from None
 
 
+def close(study: optuna.Study) -> None:
+    """Let go of the connections; they are made again when needed."""
+    backend = getattr(study._storage, "_backend", None)
+    if isinstance(backend, Queue):
+        backend.remove_session()
+        backend.engine.dispose()
+
+
 def fill(study: optuna.Study, count: int) -> None:
     """Put ``count`` fresh trials into the queue."""
     for _ in range(count):
@@ -330,7 +338,8 @@ def work(
                 if isinstance(backend, Queue):
                     backend.vouch(running)
                 time.sleep(POLL_SECONDS)
-            except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # "Cannot tell a FAIL trial."
+            except (optuna.exceptions.UpdateFinishedTrialError, ValueError, AssertionError):
+                # how Optuna says that the trial was failed by somebody else, depending on the moment
                 if not mine or study.get_trials(deepcopy=False)[mine[0]].state != TrialState.FAIL:
                     raise
             except (KeyboardInterrupt, SystemExit):

@@ -207,6 +207,7 @@ def work_on(
     studies.work(
         session.study, session.objective(), budgeted=session.budget is not None, seconds=timeout, told=told
     )  # fmt: skip
+    studies.close(session.study)
     return len(done)
 
 
@@ -230,7 +231,11 @@ def _go(session: Session, timeout: float | None, jobs: int, progress: Told | Non
                     break
     finally:
         _write(session, {})
-    return _finish(session)
+        studies.close(study)
+    try:
+        return _finish(session)
+    finally:
+        studies.close(study)
 
 
 @contextmanager

@@ -390,8 +390,8 @@ import os, sys, time, random
 from pathlib import Path
 from forecast import study as studies
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
-url = sys.argv[3] if len(sys.argv) > 3 else studies.sqlite_url(folder)
-study = studies.load("s", studies.open_storage(url, heartbeat=1))
+url = sys.argv[4] if len(sys.argv) > 4 else studies.sqlite_url(folder)
+study = studies.load("s", studies.open_storage(url, heartbeat=int(sys.argv[3])))
 from forecast.config import Config
 from forecast.space import make_space
 study.sampler = studies.make_sampler("random", make_space(Config()), 0)
@@ -405,8 +405,10 @@ studies.work(study, objective)
 """
 
 
-def workers(folder: Path, count: int, seconds: float, url: str | None = None) -> list[subprocess.Popen[str]]:
-    more = [] if url is None else [url]
+def workers(
+    folder: Path, count: int, seconds: float, url: str | None = None, heartbeat: int = 1
+) -> list[subprocess.Popen[str]]:
+    more = [str(heartbeat)] if url is None else [str(heartbeat), url]
     return [
         subprocess.Popen([sys.executable, "-c", WORKER, str(folder), str(seconds), *more], stderr=subprocess.PIPE,
                          stdout=subprocess.PIPE, text=True)
@@ -430,7 +432,7 @@ def spent_exactly(study: optuna.Study, trials: int) -> None:
 
 def hammer(folder: Path, processes: int, trials: int, url: str | None = None) -> None:
     study = shared_study(folder, trials, url)
-    for worker in workers(folder, processes, 0.0, url):
+    for worker in workers(folder, processes, 0.0, url, heartbeat=60):  # nobody is taken for dead
         _, errors = worker.communicate(timeout=500)
         assert worker.returncode == 0, errors
     spent_exactly(study, trials)
@@ -438,6 +440,7 @@ def hammer(folder: Path, processes: int, trials: int, url: str | None = None) ->
     values = [trial.params["x"] for trial in study.get_trials()]
     assert len(set(values)) == trials  # no two workers draw the same
     assert len({trial.user_attrs["pid"] for trial in study.get_trials()}) > 1
+    studies.close(study)
 
 
 def massacre(folder: Path, kills: int, trials: int, url: str | None = None) -> None:
@@ -461,6 +464,7 @@ def massacre(folder: Path, kills: int, trials: int, url: str | None = None) -> N
         studies.work(study, lambda trial: trial.suggest_float("x", -1, 1) ** 2)
     spent_exactly(study, trials)
     assert best is None or study.best_value <= best
+    studies.close(study)
 
 
 def test_a_worker_killed_before_its_first_heartbeat_is_noticed(tmp_path: Path) -> None:
@@ -471,6 +475,23 @@ def test_a_worker_killed_before_its_first_heartbeat_is_noticed(tmp_path: Path) -
     found = study.get_trials()
     assert found[lost.number].state == TrialState.FAIL
     assert [studies.history_of(trial) for trial in found] == [[], [], [lost.number]]
+    spent_exactly(study, 2)
+
+
+def test_a_worker_taken_for_dead_drops_its_trial_and_goes_on(tmp_path: Path) -> None:
+    """A laptop asleep: another worker failed the trial and repeats it."""
+    study = shared_study(tmp_path, 2)
+    seen: list[int] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        seen.append(trial.number)
+        if len(seen) == 1:
+            study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+            studies.fill(study, 1)
+        return float(trial.number)
+
+    studies.work(study, objective)
+    assert seen == [0, 1, 2]
     spent_exactly(study, 2)
 
 
@@ -568,6 +589,8 @@ def database(postgres: str) -> Iterator[str]:
     storage = studies.open_storage(postgres, heartbeat=1)
     for study in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name=study, storage=storage)
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 @pytest.mark.slow
