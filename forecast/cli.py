@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Annotated
 
 import typer
 
 from forecast.commands import audit, backtest, data, fit, predict, report, tune
+from pipelines.errors import ToolkitError
 
 app = typer.Typer(
     name="forecast",
@@ -47,7 +49,6 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit with the codes of ``pipelines.errors``; 130 interrupted, 143 terminated."""
-    from pipelines.errors import ToolkitError
 
     def terminate(number: int, frame: FrameType | None) -> None:
         raise SystemExit(143)
@@ -57,23 +58,39 @@ def main() -> None:
     try:
         app()
     except ToolkitError as error:
-        if debug:
-            raise
-        from forecast.commands import screen
-
-        screen.show_error(error, as_json)
+        _report(error, debug, as_json)
         sys.exit(error.exit_code)
-    except SystemExit as stop:  # typer turns ctrl-C into exit(130)
+    except SystemExit as stop:  # typer turns ctrl-C into exit(130) and wrong flags into exit(2)
         if stop.code == 130:
             sys.stderr.write("interrupted; what was not finished was not saved\n")
+        if stop.code == 2 and as_json:
+            _emit("UsageError", "the flags are wrong; stderr says how.", "See --help.", 2)
         raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last line of defence says so, and how to see more
         if debug:
-            raise
-        sys.stderr.write(
-            f"error: unexpected {type(error).__name__}: {error}\n  Run again with --debug for the traceback.\n"
-        )
+            traceback.print_exc()
+        sys.stderr.write(f"error: unexpected {type(error).__name__}: {error}\n")
+        if not debug:
+            sys.stderr.write("  Run again with --debug for the traceback.\n")
+        if as_json:
+            _emit(type(error).__name__, str(error), "Run again with --debug for the traceback.", 1)
         sys.exit(1)
+
+
+def _report(error: ToolkitError, debug: bool, as_json: bool) -> None:
+    from forecast.commands import screen
+
+    if debug:
+        traceback.print_exc()
+    screen.show_error(error)
+    if as_json:
+        _emit(type(error).__name__, error.message, error.hint, error.exit_code)
+
+
+def _emit(kind: str, message: str, hint: str | None, code: int) -> None:
+    from forecast.commands import screen
+
+    screen.emit({"schema": 1, "error": {"kind": kind, "message": message, "hint": hint, "code": code}})

@@ -86,6 +86,9 @@ class ModelConfig(_Section):
     dropout: Annotated[float, Range(0.0, 0.5)] = Field(
         default=0.2, ge=0, lt=1, description="Between layers and before the head."
     )
+    variational: bool = Field(
+        default=False, description="Dropout with one mask for all steps of a chunk (Gal and Ghahramani 2016)."
+    )
     bidirectional: bool = Field(default=False, description="Window mode only.")
     head: Literal["point", "quantile"] = "quantile"
     loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Point head only.")
@@ -106,6 +109,10 @@ class ModelConfig(_Section):
     def _quantiles(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if list(value) != sorted(set(value)) or 0.5 not in value or not all(0 < q < 1 for q in value):
             raise ValueError("quantiles must rise strictly, lie between 0 and 1 and contain 0.5")
+        for low, high in zip(value, reversed(value), strict=True):
+            level = 100 * (1 - 2 * min(low, high))
+            if abs(low + high - 1) > 1e-9 or abs(level - round(level)) > 1e-9:
+                raise ValueError("quantiles must mirror each other and bound whole per cents, such as 0.05 and 0.95")
         return value
 
     @field_validator("skip")

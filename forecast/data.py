@@ -74,6 +74,7 @@ class StreamData(pl.LightningDataModule):
         train: training span.
         lanes, k1, k2: see :func:`pipelines.batches.plan_streams`; with ``lookback`` windows instead of streams.
         passes: passes over the training rows in one Lightning epoch.
+        total: passes in all; the last Lightning epoch has fewer where they do not divide it.
         seed: of the phase of each pass (streams) or of the shuffling (windows).
     """
 
@@ -87,13 +88,15 @@ class StreamData(pl.LightningDataModule):
         k2: int,
         lookback: int | None,
         passes: int = 1,
+        total: int | None = None,
         seed: int = 0,
         bundle: int = 64,
     ) -> None:
         super().__init__()
         self.prepared, self.train = prepared, train
         self.lanes, self.k1, self.k2, self.lookback = lanes, k1, k2, lookback
-        self.passes, self.bundle = passes, bundle
+        self.passes, self.total, self.bundle = passes, total, bundle
+        self.done = 0
         self.rng = np.random.default_rng(seed)
         self.source: Resident | None = None
 
@@ -129,7 +132,9 @@ class _Passes:
         source = data.source
         if source is None:
             raise RuntimeError("StreamData.setup was not called")
-        for _ in range(data.passes):
+        left = data.passes if data.total is None else min(data.passes, data.total - data.done)
+        for _ in range(left):
+            data.done += 1
             chunks = device_chunks(data.plan(), source.x.device)
             for low in range(0, len(chunks), data.bundle):
                 yield Bundle(source, chunks[low : low + data.bundle])

@@ -242,7 +242,7 @@ class Model:
         return {
             "versions": versions(),
             "seed": self.config.train.seed,
-            "threads": torch.get_num_threads(),
+            "threads": self.config.train.threads or torch.get_num_threads(),
             "data": {**panel.describe(), "fingerprint": panel.fingerprint(), "meta": dict(panel.meta)},
         }
 
@@ -360,7 +360,9 @@ def _tensors(standing: Standing) -> dict[str, torch.Tensor]:
     return {name: part.contiguous().clone() for name, part in out.items()}
 
 
-def _standing(tensors: dict[str, torch.Tensor]) -> Standing:
+def _standing(stored: dict[str, torch.Tensor]) -> Standing:
+    # copies in torch's own memory, aligned as when they were written, so that products round alike
+    tensors = {name: part.clone() for name, part in stored.items()}
     core = tuple(tensors[f"core.{i}"] for i in range(sum(name.startswith("core.") for name in tensors)))
     scans = {name.removeprefix("scans."): part.numpy() for name, part in tensors.items() if name.startswith("scans.")}
     parts = {name: tensors[name] for name in ("features", "recent", "level", "ahead", "static")}

@@ -43,7 +43,7 @@ def _one(axis: Axes, panel: Panel, ahead: pd.DataFrame, name: str, model: str, h
     shown = int(np.clip(8 * len(ahead), 60, 400))
     rows = panel.frame.iloc[panel.offsets[i] : panel.offsets[i + 1]].tail(shown)
     stamps, values = rows["ds"].to_numpy(), rows["y"].to_numpy()
-    axis.plot(stamps, values, color=TRUTH, lw=1.2, label=panel.target)
+    axis.plot(stamps, values, color=TRUTH, lw=1.2, label=_plain(panel.target))
     if holdout is not None and len(holdout):
         near = holdout[(holdout["unique_id"] == name) & (holdout["step"] == 1) & (holdout["ds"] >= stamps[0])]
         axis.plot(near["ds"], near[model], color=MODEL, lw=0.8, alpha=0.55, label=f"{model}, one step ahead (holdout)")

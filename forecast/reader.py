@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ def read(
         core = ()
         _read_windows(network, source, prepared, origins, lookback, out)
         recent = _recent(prepared, lookback)
-        features = _window_features(network, recent, torch.from_numpy(prepared.static))
+        features = _window_features(network, recent, _tensor(prepared.static))
     return out, _stand(prepared, core, features, recent)
 
 
@@ -152,12 +153,17 @@ def _recent(prepared: Prepared, lookback: int) -> Tensor:
     """``[S, lookback, F]``; where a series is shorter, its first row is repeated in front (never forecast from)."""
     ends = prepared.offsets + prepared.lengths
     rows = np.maximum(ends[:, None] - lookback + np.arange(lookback), prepared.offsets[:, None])
-    return torch.from_numpy(prepared.x[rows])
+    return _tensor(prepared.x[rows])
 
 
 def _window_features(network: Network, recent: Tensor, static: Tensor) -> Tensor:
     steps, _ = network.run(recent, static, network.initial(len(recent)))
     return steps[:, -1]
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """A copy in torch's own memory: matrix products may round differently where memory is not aligned alike."""
+    return torch.tensor(array, dtype=torch.float32)
 
 
 def _stand(prepared: Prepared, core: State, features: Tensor, recent: Tensor) -> Standing:
@@ -168,11 +174,11 @@ def _stand(prepared: Prepared, core: State, features: Tensor, recent: Tensor) ->
         features=features,
         recent=recent,
         scans=prepared.state,
-        level=torch.from_numpy(prepared.state["context/tail"].astype(np.float32)),
+        level=_tensor(prepared.state["context/tail"]),
         anchor=prepared.anchor[last],
         scale=prepared.scale[last],
-        ahead=torch.from_numpy(prepared.future[last[:, None] + 1 + np.arange(horizon)]),
-        static=torch.from_numpy(prepared.static),
+        ahead=_tensor(prepared.future[last[:, None] + 1 + np.arange(horizon)]),
+        static=_tensor(prepared.static),
     )
 
 
@@ -182,7 +188,7 @@ def advance(network: Network, standing: Standing, prepared: Prepared, lookback: 
     parts: list[tuple[Index, Standing]] = []
     for count in np.unique(prepared.lengths):
         at = np.flatnonzero(prepared.lengths == count)
-        x = torch.from_numpy(prepared.x[prepared.offsets[at][:, None] + np.arange(count)])
+        x = _tensor(prepared.x[prepared.offsets[at][:, None] + np.arange(count)])
         before = standing.take(at)
         if lookback is None:
             steps, core = network.run(x, before.static, before.core)

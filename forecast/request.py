@@ -16,8 +16,9 @@ import pandas as pd
 from forecast import baselines
 from forecast.config import Config, read_config
 from forecast.presets import preset_values
-from pipelines.errors import UsageError
+from pipelines.errors import DataError, UsageError
 from pipelines.panel import Panel
+from pipelines.pipeline import missing_future
 
 TICKER_OPTIONS = ("calendar", "adjust", "as_of", "deadline", "refresh")
 
@@ -28,7 +29,7 @@ class DataRequest:
 
     ticker: tuple[str, ...] = ()
     csv: Path | None = None
-    source: str = "yahoo"
+    source: str | None = None
     offline: bool = False
     start: str | None = None
     end: str | None = None
@@ -66,7 +67,7 @@ class DataRequest:
         if len(self.target) > 1:
             raise UsageError(f"{len(self.target)} targets for a ticker.", hint="Give one --target, such as open.")
         return load(
-            self.ticker, source=self.source, start=self.start, end=self.end, interval=self.interval,
+            self.ticker, source=self.source or "yahoo", start=self.start, end=self.end, interval=self.interval,
             target=self.target[0] if self.target else None, past="all" if self.past == ("all",) else self.past,
             offline=self.offline, **own,
         )  # fmt: skip
@@ -74,7 +75,11 @@ class DataRequest:
     def _load_file(self) -> Panel:
         from pipelines.sources.files import read_file
 
-        tickers_only = {"--offline": self.offline, "--interval": None if self.interval == "1d" else self.interval}
+        tickers_only = {
+            "--source": self.source,
+            "--offline": self.offline,
+            "--interval": None if self.interval == "1d" else self.interval,
+        }
         tickers_only |= {
             f"--{name.replace('_', '-')}": self.options.get(name) for name in TICKER_OPTIONS if name != "calendar"
         }
@@ -88,9 +93,14 @@ class DataRequest:
             static=self.static, **self.options,
         )  # fmt: skip
         if self.end is not None:
-            panel = panel.up_to(self.end)
+            panel = panel.up_to(_bound(self.end, "--end", panel.grid.tz))
         if self.start is not None:
-            panel = replace(panel, frame=panel.frame[panel.frame["ds"] >= pd.Timestamp(self.start)])
+            first = _bound(self.start, "--start", panel.grid.tz)
+            if first > panel.end:
+                raise UsageError(
+                    f"--start {self.start} is behind the last row, {panel.end}.", hint="Use an earlier day."
+                )
+            panel = replace(panel, frame=panel.frame[panel.frame["ds"] >= first])
         return panel
 
     @staticmethod
@@ -98,6 +108,46 @@ class DataRequest:
         for flag, value in given.items():
             if value:
                 raise UsageError(f"{flag} goes with {other}, not with {here}.", hint=f"Leave {flag} out.")
+
+
+def _bound(text: str, flag: str, tz: str | None) -> pd.Timestamp:
+    """A day or a moment, on the wall clock of the data; a day given to ``--end`` is the whole day.
+
+    Raises:
+        UsageError: it is not a date.
+    """
+    try:
+        stamp = pd.Timestamp(text)
+    except ValueError:
+        stamp = pd.NaT
+    if stamp is pd.NaT or stamp.tzinfo is not None:
+        raise UsageError(
+            f"{flag} got {text!r}, expected a day or a moment without a time zone.",
+            hint="For instance 2020-01-31 or '2020-01-31 18:00', on the wall clock of the data.",
+        )
+    if flag == "--end" and stamp == stamp.normalize() and ":" not in text:
+        stamp += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    if tz is not None:
+        stamp = stamp.tz_localize(tz, ambiguous=flag == "--start", nonexistent="shift_forward")
+        stamp = stamp.tz_convert("UTC").tz_localize(None)
+    return stamp
+
+
+def check_ahead(panel: Panel, horizon: int) -> None:
+    """Refuse, before any training, a panel whose known-future covariates do not reach ``horizon`` steps ahead.
+
+    Raises:
+        DataError: a value is missing.
+    """
+    last = {name: pd.Timestamp(end) for name, end in zip(panel.ids, panel.ds[panel.offsets[1:] - 1], strict=True)}
+    lacking = missing_future(panel.grid, last, panel.future, panel.covariates("future"), horizon)
+    if lacking:
+        series, stamp, covariate = lacking[0]
+        raise DataError(
+            f"the forecast needs {len(lacking)} known-future values that are missing, the first is {covariate!r} "
+            f"of series {series!r} at {stamp}.",
+            hint="Give rows for the whole horizon with these columns filled and the target empty.",
+        )
 
 
 def data_request(flags: Mapping[str, Any]) -> DataRequest:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from forecast import baselines, frames, metrics, plot, report, storage, verdict
+from forecast import baselines, evidence, frames, metrics, plot, report, storage
 from forecast.config import Config
 from forecast.model import Model
-from forecast.request import check_free, last_values
+from forecast.request import check_ahead, check_free, last_values
 from forecast.spans import Spans, cut_spans
 from pipelines.panel import Panel
 
@@ -87,6 +87,7 @@ def run_fit(
     from forecast.train import fit
 
     check_free(out)
+    check_ahead(panel, config.data.horizon)
     stage("training")
     clock = time.perf_counter()
     model = fit(panel, config, progress=progress)
@@ -119,21 +120,24 @@ def validate(model: Model, panel: Panel) -> Validation:
     earlier = frames.result_frame(
         panel, before, {one.name: one.predict(panel, before, model.horizon) for one in opponents}
     )
-    strongest = verdict.strongest_baseline(earlier, [one.name for one in opponents], before=after)
-    rows = frames.origins_between(panel, spans.stop - 1, panel.lengths - 1)
+    scale = metrics.naive_scale(train, season)
+    unit = scale if len(panel.ids) > 1 else None
+    strongest = evidence.choose_baseline(earlier, [one.name for one in opponents], after, unit)
+    # known-future covariates behind the last row need not be there: then only whole horizons are scored
+    short = model.horizon if panel.covariates("future") else 1
+    rows = frames.origins_between(panel, spans.stop - 1, panel.lengths - short)
     found = model.forecast_rows(panel, rows)
     columns = {model.name: found.point}
     for level, (low, high) in found.bounds.items():
         columns[f"{model.name}-lo-{level}"], columns[f"{model.name}-hi-{level}"] = low, high
     columns |= {one.name: one.predict(panel, rows, model.horizon) for one in opponents}
     frame = frames.result_frame(panel, rows, columns)
-    scale = metrics.naive_scale(train, season)
-    [outcome] = verdict.compare(frame, [model.name], strongest, scale=scale if len(panel.ids) > 1 else None)
+    _, outcome = evidence.gather(frame, [model.name], strongest, stride=1, scale=unit, confidence=False)
     return Validation(
         frame=frame,
         scores=metrics.score(frame, scale=scale),
         by_step=metrics.score(frame, by=["step"], scale=scale),
-        verdict={**outcome.verdict, "model": model.name, "baseline": strongest},
+        verdict=outcome,
         spans=span_texts(panel, spans),
     )
 

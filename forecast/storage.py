@@ -45,7 +45,7 @@ def write_folder(
     try:
         write(temporary)
         seal(temporary, facts)
-        _replace(temporary, path)
+        _replace(temporary, path, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -176,7 +176,16 @@ def records(frame: Any) -> list[dict[str, Any]]:
     return out
 
 
-def _replace(temporary: Path, path: Path) -> None:
+def _replace(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Put the finished folder in place; without ``overwrite`` never over one that appeared meanwhile."""
+    if not overwrite:
+        try:
+            temporary.rename(path)  # fails on a folder that holds anything, and on a file
+        except OSError as error:
+            raise UsageError(
+                f"{path} exists already: it appeared while this run was at work.", hint="Choose another --out."
+            ) from error
+        return
     if not path.exists():
         os.replace(temporary, path)
         return

@@ -157,6 +157,7 @@ def _train(
     )
     updates_a_pass = len(stream.plan())
     stream.rng = np.random.default_rng(train.seed)
+    stream.total = _int(train.epochs)
     stream.passes = min(_int(train.epochs), max(1, -(-CHECK_UPDATES // updates_a_pass)))
     average = WeightAverage(network, train.average) if train.average else None
     module = ForecastModule(network, config, average)
@@ -220,7 +221,7 @@ class _Watch(pl.Callback):
                 hint="Use a smaller --lr, or look for extreme values with `forecast data check`.",
             )
         history = self.history
-        history.epochs += self.stream.passes
+        history.epochs = self.stream.done
         history.updates = module.updates
         mean = math.nan if module.mean_loss is None else float(module.mean_loss)
         history.checks.append({"epoch": history.epochs, "updates": module.updates, "loss": mean, "stop_loss": loss})
@@ -311,8 +312,8 @@ def _calibrate(
 ) -> dict[int, Array]:
     """``{level: [H]}`` conformal correction of the bounds, from the stop span (arXiv 1905.03222).
 
-    With ``n`` scored origins the correction is the ``ceil((n + 1) level) / n`` quantile; where that exceeds 1
-    (few origins) it is the largest score seen, which promises less than ``level``.
+    With ``n`` scored origins the correction is the ``ceil((n + 1) level)``-th smallest score; where there are not so
+    many (few origins) it is the largest, which promises less than ``level``.
     """
     rank = _position_in(prepared, spans)
     source = tensors_of(
@@ -336,11 +337,12 @@ def _calibrate(
     out: dict[int, Array] = {}
     for level in levels:
         table = np.concatenate(scores[level])
-        n = (~np.isnan(table)).sum(axis=0)
-        share = np.minimum(np.ceil((n + 1) * level / 100) / np.maximum(n, 1), 1.0)
-        out[level] = np.array(
-            [np.nanquantile(table[:, h], share[h], method="higher") if n[h] else 0.0 for h in range(table.shape[1])]
-        )
+        table = np.sort(table, axis=0)  # NaN last
+        push = np.zeros(table.shape[1])
+        for h, n in enumerate((~np.isnan(table)).sum(axis=0)):
+            if n:
+                push[h] = table[min(-(-(int(n) + 1) * level // 100), int(n)) - 1, h]
+        out[level] = push
     return out
 
 

@@ -174,7 +174,7 @@ def returns(values: Array, lag: int = 1) -> Array:
 def calendar_parts(step_seconds: float) -> tuple[str, ...]:
     """The cycles worth telling a net about at this step: time of day, day of week, time of year."""
     day = 86_400.0
-    if step_seconds < day / 2:
+    if step_seconds <= day / 2:
         return ("hour", "weekday")
     if step_seconds < 6 * day:
         return ("weekday", "yearday")

@@ -44,6 +44,8 @@ class Grid:
                 f"frequency {self.freq!r} is not a pandas frequency.",
                 hint="Use for instance 'h', '15min', 'D', 'B', 'W-SUN', 'MS', 'YS'.",
             ) from error
+        if offset.n < 1:
+            raise UsageError(f"frequency {self.freq!r} does not go forward.", hint="Use for instance 'h'.")
         object.__setattr__(self, "freq", offset.freqstr)
         if self.calendar is not None:
             if self.freq != "D" and (self.tz is None or self.step_seconds >= _DAY_SECONDS):
@@ -97,9 +99,9 @@ class Grid:
         if self.calendar is not None and self.intraday:
             return max(2, _bars_a_day(self.calendar, self.step_seconds))
         if self.calendar is not None or self.freq == "B":
-            return 5
+            return 7 if self.calendar == "24/7" else 5
         step = self.step_seconds
-        if step < _DAY_SECONDS / 2:
+        if step <= _DAY_SECONDS / 2:
             return max(2, round(_DAY_SECONDS / step))
         if step < 1.5 * _DAY_SECONDS:
             return 7

@@ -24,6 +24,7 @@ from pipelines.grid import Grid
 Role = Literal["past", "future", "static"]
 ROLES: tuple[str, ...] = ("past", "future", "static")
 KEYS = ("unique_id", "ds", "y")
+_FUTURE = "the future rows"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,7 +82,30 @@ class Panel:
         self._check_order()
         if self.future is not None:
             names = self.covariates("future")
-            object.__setattr__(self, "future", _typed(self.future, ("unique_id", "ds", *names), "the future rows"))
+            object.__setattr__(self, "future", self._behind(_typed(self.future, ("unique_id", "ds", *names), _FUTURE)))
+        for name in self.covariates("static"):
+            values = frame.groupby("unique_id", observed=True, sort=False)[name].agg(["min", "max"])
+            varies = values.index[values["min"] != values["max"]].tolist()
+            varies = [series for series in varies if values.loc[series].notna().all()]
+            if varies:
+                raise ValueRangeError(
+                    f"static covariate {name!r} of series {varies[0]!r} is {values.loc[varies[0], 'min']:g} in one row "
+                    f"and {values.loc[varies[0], 'max']:g} in another.",
+                    hint="Give it the role past or future, or one value per series.",
+                )
+
+    def _behind(self, future: pd.DataFrame) -> pd.DataFrame:
+        """The rows of ``future`` that lie behind their series; those inside it are in the frame already."""
+        ends = dict(zip(self.ids, self.ds[self.offsets[1:] - 1], strict=True))
+        last = future["unique_id"].astype(str).map(ends)
+        kept = future[(future["ds"] > last).to_numpy()].reset_index(drop=True)
+        double = kept.duplicated(["unique_id", "ds"])
+        if double.any():
+            row = kept[double].iloc[0]
+            raise TimeError(
+                f"the future rows hold {row['ds']} of series {row['unique_id']!r} twice.", hint="Keep one of them."
+            )
+        return kept
 
     # -- shape ---------------------------------------------------------------------------------
     @cached_property

@@ -87,7 +87,7 @@ class Pipeline:
         }
         seen = train.frame[list(names["future"])].to_numpy(np.float64)
         draft = Fitted(
-            ids=panel.ids, season=season, short=short, long=long, step_seconds=grid.step_seconds,
+            ids=panel.ids, grid=grid.to_json(), season=season, short=short, long=long, step_seconds=grid.step_seconds,
             past=names["past"], future=names["future"], static=names["static"], gaps=train.missing > 0,
             values=values, volatility=np.ones(len(panel.ids)), features=Scaler(np.zeros(0), np.ones(0)),
             future_scaler=Scaler.fit(seen), static_scaler=Scaler.fit(static_values(train, names["static"])),

@@ -28,6 +28,7 @@ from pipelines.features import (
     calendar,
     calendar_parts,
 )
+from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.scale import Kind, Scaler
 
@@ -99,6 +100,7 @@ class Fitted:
     """Everything learned from training rows; ``to_json`` of it is bitwise equal for equal training rows."""
 
     ids: tuple[str, ...]
+    grid: Mapping[str, str | None]
     season: int
     short: int
     long: int
@@ -166,9 +168,24 @@ class Preparer:
             ]
         return own
 
+    def _check(self, panel: Panel) -> None:
+        if panel.grid.to_json() != dict(self.fitted.grid):
+            raise UsageError(
+                f"the data is on the grid {panel.grid}, the model was fitted on {Grid(**self.fitted.grid)}.",  # type: ignore[arg-type]
+                hint="Give data of the same frequency, calendar and time zone, or fit again.",
+            )
+        for role in ("past", "future", "static"):
+            lacking = [name for name in getattr(self.fitted, role) if panel.roles.get(name) != role]
+            if lacking:
+                raise UsageError(
+                    f"the model was fitted with the {role} covariate {lacking[0]!r}, which the data lacks.",
+                    hint=f"Give it too (--{role} {lacking[0]}), or fit again without it.",
+                )
+
     def run(self, panel: Panel, state: State | None, where: Index, raw: bool = False) -> Prepared:
         """All arrays of ``panel``. ``where [S]``: its series in the fitted order. ``raw``: features not yet scaled."""
         fitted, spec, horizon = self.fitted, self.spec, self.spec.horizon
+        self._check(panel)
         lengths = panel.lengths
         offsets = np.concatenate([[0], np.cumsum(lengths + horizon)])[:-1].astype(np.int64)
         total = int((lengths + horizon).sum())
@@ -206,7 +223,8 @@ class Preparer:
         if not raw:
             scaled = (x[real] - fitted.features.center.astype(np.float32)) / fitted.features.unit.astype(np.float32)
             x[real] = np.clip(scaled, -spec.clip, spec.clip)
-        static = fitted.static_scaler.apply(static_values(panel, fitted.static)).astype(np.float32)
+        # a missing one is the mean of the others
+        static = np.nan_to_num(fitted.static_scaler.apply(static_values(panel, fitted.static))).astype(np.float32)
         return Prepared(
             x=x, future=future, static=static, level=level, anchor=anchor, scale=scale, observed=observed,
             unit=fitted.unit, offsets=offsets, lengths=lengths, context=spec.context,
@@ -295,14 +313,14 @@ def logarithms(panel: Panel) -> Array:
         row = panel.frame.iloc[int(bad[0])]
         raise ValueRangeError(
             f"series {row['unique_id']!r} is {row['y']:g} at {row['ds']}; log returns need positive values.",
-            hint="Treat the data as a sensor (--kind sensor) or repair the row.",
+            hint="Treat the data as a sensor (--preset sensor) or repair the row.",
         )
     return np.log(values)
 
 
 def static_values(panel: Panel, names: tuple[str, ...]) -> Array:
     first = panel.frame.iloc[panel.offsets[:-1]][list(names)]
-    values: Array = np.nan_to_num(first.to_numpy(np.float64))
+    values: Array = first.to_numpy(np.float64)
     return values
 
 

@@ -54,7 +54,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ),
     ("forecast.nn.cores", "forecast.nn.heads"),
     ("forecast.inference", "forecast.baselines", "forecast.conformal", "forecast.trade"),
-    ("forecast.nn.network", "forecast.nn.esn"),
+    ("forecast.nn.network"),
     ("forecast.verdict", "forecast.nn", "forecast.tensors", "forecast.surroundings", "forecast.frames"),
     ("forecast.request", "forecast.reader", "forecast.plot"),
     ("forecast.model",),

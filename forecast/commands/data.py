@@ -106,7 +106,7 @@ def check(
 @app.command()
 def fetch(
     ticker: Annotated[list[str], typer.Argument(help="Tickers to download.", show_default=False)],
-    source: opt.Source = "yahoo",
+    source: opt.Source = None,
     interval: opt.Interval = "1d",
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask the source even if the cache is fresh.")] = False,
     json: opt.Json = False,
@@ -118,7 +118,7 @@ def fetch(
     from forecast.commands import screen
     from pipelines.tickers import load
 
-    panels = [load(name, source=source, interval=interval, refresh=refresh) for name in ticker]
+    panels = [load(name, source=source or "yahoo", interval=interval, refresh=refresh) for name in ticker]
     if json:
         screen.emit({"schema": 1, "series": [panel.describe() | {"notes": list(panel.notes)} for panel in panels]})
         return

@@ -44,7 +44,8 @@ Static = Annotated[
     list[str] | None, typer.Option("--static", help="Covariate with one value per series.", rich_help_panel=DATA)
 ]
 Source = Annotated[
-    str, typer.Option("--source", help="Where tickers come from: yahoo or sample.", rich_help_panel=DATA)
+    str | None,
+    typer.Option("--source", help="Where tickers come from: yahoo (default) or sample.", rich_help_panel=DATA),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Use the cache only.", rich_help_panel=DATA)]
 Start = Annotated[str | None, typer.Option("--start", help="First day, included.", rich_help_panel=DATA)]
@@ -151,7 +152,7 @@ FILE_FLAGS: Flags = {
 DATA_FLAGS: Flags = {
     "ticker": (Ticker, None),
     "csv": (Csv, None),
-    "source": (Source, "yahoo"),
+    "source": (Source, None),
     "offline": (Offline, False),
     "start": (Start, None),
     "end": (End, None),
@@ -174,6 +175,24 @@ SETTING_FLAGS: Flags = {
     "threads": (Threads, None),
     "accelerator": (Accelerator, None),
 }
+
+
+def refuse_idle(data: Mapping[str, Any]) -> None:
+    """Data flags without data would do nothing.
+
+    Raises:
+        UsageError: a data flag was typed, but neither --ticker nor --csv.
+    """
+    from pipelines.errors import UsageError
+
+    if data["ticker"] or data["csv"] is not None:
+        return
+    typed = [name for name, (_, default) in DATA_FLAGS.items() if data[name] != default]
+    if typed:
+        raise UsageError(
+            f"--{typed[0].replace('_', '-')} goes with --ticker or --csv; without them the saved rows are read.",
+            hint="Name the data, or leave the flag out.",
+        )
 
 
 def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -22,6 +22,7 @@ def predict(
     from forecast.model import Model
     from forecast.request import data_request
 
+    opt.refuse_idle(data)
     model = Model.load(run)
     panel = None
     if data["ticker"] or data["csv"] is not None:

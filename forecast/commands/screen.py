@@ -37,22 +37,14 @@ def emit(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
 
 
-def show_error(error: ToolkitError, as_json: bool) -> None:
-    """One sentence on what was wrong, one on what to do next; never a traceback."""
+def show_error(error: ToolkitError) -> None:
+    """One sentence on what was wrong, one on what to do next."""
     from rich.markup import escape
 
     console = talk()
     console.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
     if error.hint:
         console.print(f"  [dim]{escape(error.hint)}[/]", soft_wrap=True)
-    if as_json:
-        kind = type(error).__name__
-        emit(
-            {
-                "schema": 1,
-                "error": {"kind": kind, "message": error.message, "hint": error.hint, "code": error.exit_code},
-            }
-        )
 
 
 class Bar:

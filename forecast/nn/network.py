@@ -34,8 +34,9 @@ class LinearSkip(nn.Module):
 
     def forward(self, level: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
         if self._worth_sliding(level):
-            # relative to the lane's mean first: the anchor is taken off after the sum, and must not swamp it
-            middle = level.mean(1, keepdim=True)
+            # relative to a level first: the anchor is taken off after the sum, and must not swamp it. The level is that
+            # of the first window, which every origin of the chunk has seen: rounding must not tell of later rows
+            middle = level[:, : self.weight.shape[1]].mean(1, keepdim=True)
             steps = anchor.shape[1]
             spare = -steps % _STRIDE
             slid: Tensor = _Slide.apply(F.pad(level - middle, (0, spare)), self.weight)  # type: ignore[no-untyped-call]
@@ -113,7 +114,13 @@ class Network(nn.Module):
         super().__init__()
         model, horizon = config.model, config.data.horizon
         self.core = build_core(
-            model.core, features + static, model.hidden, model.layers, model.dropout, model.bidirectional
+            model.core,
+            features + static,
+            model.hidden,
+            model.layers,
+            model.dropout,
+            model.bidirectional,
+            model.variational,
         )
         if config.data.mode == "stream" and not self.core.streams:
             raise UsageError(
@@ -140,6 +147,10 @@ class Network(nn.Module):
         if static.shape[-1]:
             x = torch.cat([x, static[:, None].expand(-1, x.shape[1], -1)], dim=-1)
         features, state = self.core(x, state)
+        if not self.core.streams:  # the backward half has read the whole window at the first step
+            half = features.shape[-1] // 2
+            backward = features[:, :1, half:].expand(-1, features.shape[1], -1)
+            features = torch.cat([features[..., :half], backward], dim=-1)
         return features, state
 
     def params(self, features: Tensor, batch: Batch) -> Tensor:

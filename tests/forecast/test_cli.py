@@ -120,6 +120,10 @@ def test_several_series_by_id(place: Path) -> None:
         (["fit", "--ticker", "^GSPD", "--source", "sample"], 4, "Did you mean"),
         (["fit", "--ticker", "AAPL", "--offline"], 4, "cache"),
         (["predict", "nowhere"], 5, "not a run folder"),
+        (["predict", "nowhere", "--end", "2020-01-01"], 2, "goes with --ticker or --csv"),
+        (["fit", "--csv", "plant.csv", "--source", "sample"], 2, "--source goes with --ticker"),
+        (["fit", "--csv", "plant.csv", "--time", "when", "--target", "power", "--start", "foo"], 2, "expected a day"),
+        (["fit", "--csv", "plant.csv", "--time", "when", "--target", "power", "--start", "2030-01-01"], 2, "behind"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--csv-sep", ";"], 2, "No such option"),
     ],
 )  # fmt: skip
@@ -153,9 +157,23 @@ def test_errors_under_json_are_one_document(place: Path) -> None:
     assert document["error"]["hint"]
 
 
+def test_a_wrong_flag_under_json_is_one_document_too(place: Path) -> None:
+    done = run("fit", "--tickr", "A", "--json", cwd=place)
+    assert json.loads(done.stdout)["error"]["code"] == done.returncode == 2
+
+
+def test_the_last_day_is_whole(place: Path) -> None:
+    from forecast.request import DataRequest
+
+    given = {"csv": place / "plant.csv", "time": "when", "target": ("power",)}
+    assert str(DataRequest(**given, end="2024-01-03").load().end) == "2024-01-03 23:00:00"
+    assert str(DataRequest(**given, end="2024-01-03 05:00").load().end) == "2024-01-03 05:00:00"
+
+
 def test_debug_shows_the_traceback(place: Path) -> None:
     done = run("predict", "nowhere", "--debug", cwd=place)
     assert "Traceback" in done.stderr
+    assert done.returncode == 5
 
 
 def test_settings_from_a_file_and_flags_win(place: Path) -> None:

@@ -24,6 +24,8 @@ from pipelines.errors import TooShortError, UsageError
         ({"model": {"dropout": 1.0}}, "model.dropout"),
         ({"model": {"quantiles": [0.9, 0.5]}}, "quantiles must rise"),
         ({"model": {"skip": -1}}, "skip"),
+        ({"model": {"quantiles": [0.05, 0.25, 0.5, 0.9]}}, "mirror each other"),
+        ({"model": {"quantiles": [0.0125, 0.5, 0.9875]}}, "whole per cents"),
         ({"data": {"k1": 8, "k2": 4}}, "data.k2 is 4"),
         ({"data": {"stop": 0.5, "holdout": 0.5}}, "below 0.9"),
         ({"data": {"lanes": 0}}, "data.lanes is 0"),

@@ -297,6 +297,56 @@ def test_covariates_of_every_role(make_panel) -> None:
     np.testing.assert_allclose(model.predict()["lstm"], frame["lstm"], rtol=1e-5, atol=1e-6)
 
 
+def test_the_future_cannot_be_told_from_rounding(make_panel) -> None:
+    """Several series with a skip long enough for the sliding product: a spike in the last row moves nothing before."""
+    rng = np.random.default_rng(0)
+    panel = make_panel({name: 10 + rng.normal(size=1200).cumsum() for name in "abc"}, freq="h")
+    model = forecast.fit(panel, **{**TINY, "epochs": 1}, skip=336)
+    rows = panel.offsets[:-1] + 1100
+    before = model.forecast_rows(panel, rows).point
+    frame = panel.frame.copy()
+    frame.loc[panel.offsets[1:] - 1, "y"] = 1e9
+    assert np.array_equal(before, model.forecast_rows(replace(panel, frame=frame), rows).point)
+
+
+def test_other_grids_and_lacking_covariates_are_refused(models, make_panel) -> None:
+    _, model = models["sensor-gru"]
+    with pytest.raises(UsageError, match="on the grid D"):
+        model.predict(make_panel({"s1": np.arange(100.0)}))
+    rng = np.random.default_rng(0)
+    frame = make_panel(rng.normal(size=200), freq="h").frame.assign(temp=rng.normal(size=200))
+    with_temp = forecast.fit(Panel(frame, Grid("h"), {"temp": "past"}), **TINY)
+    with pytest.raises(UsageError, match="past covariate 'temp'"):
+        with_temp.predict(make_panel(rng.normal(size=200), freq="h"))
+
+
+def test_both_halves_of_a_bidirectional_net_read_the_window(models) -> None:
+    _, model = models["window-lstm"]
+    x = torch.randn(1, 20, len(model.pipeline.feature_names), requires_grad=True)
+    half = model.network.core.out_features // 2
+    features, _ = model.network.run(x, torch.zeros(1, 0), model.network.initial(1))
+    for part in (slice(0, half), slice(half, None)):
+        [gradient] = torch.autograd.grad(features[0, -1, part].sum(), x, retain_graph=True)
+        assert (gradient[0].abs().sum(dim=1) > 0).all()
+
+
+def test_future_rows_inside_the_history_are_no_trouble(make_panel) -> None:
+    """A whole holiday table is given once: the rows the history holds already are left out, doubles are refused."""
+    stamps = pd.date_range("2020-01-01", periods=210, freq="h")
+    holiday = (np.arange(210) % 5 == 0).astype(float)
+    table = pd.DataFrame({"unique_id": "a", "ds": stamps, "holiday": holiday})
+    y = np.random.default_rng(0).normal(size=200)
+    panel = Panel(table.iloc[:200].assign(y=y), Grid("h"), {"holiday": "future"}, future=table)
+    assert panel.future is not None
+    assert len(panel.future) == 10
+    model = forecast.fit(panel, **TINY)
+    model.update(table.iloc[200:201].assign(y=0.3))
+    assert model.panel is not None
+    model.predict(model.panel.up_to(stamps[150]))
+    with pytest.raises(TimeError, match="twice"):
+        replace(panel, future=pd.concat([table, table.tail(1)]))
+
+
 def test_bidirectional_streams_are_refused(walk) -> None:
     with pytest.raises(UsageError, match="reads its window from both ends"):
         forecast.fit(walk, **TINY, bidirectional=True)

@@ -21,12 +21,14 @@ TINY = {"hidden": 8, "threads": 1, "horizon": 2}
 def test_it_learns_what_can_be_learned(make_panel) -> None:
     """A daily cycle with little noise: far better than naive on rows nobody trained on."""
     rng = np.random.default_rng(0)
-    y = 20 + 5 * np.sin(2 * np.pi * np.arange(1200) / 24) + rng.normal(0, 0.2, 1200)
+    y = 20 + 5 * np.sin(2 * np.pi * np.arange(3000) / 24) + rng.normal(0, 0.2, 3000)
     panel = make_panel(y, freq="h")
-    model = fit(panel, horizon=6, hidden=16, updates=400, threads=1)
+    model = fit(panel, horizon=3, hidden=16, updates=600, threads=1)
     scores = validate(model, panel).scores.set_index("model")["mae"]
     assert scores["lstm"] < 0.15 * scores["naive"]
-    assert validate(model, panel).verdict["label"] == "skill"
+    outcome = validate(model, panel)
+    assert outcome.verdict["baseline"] == "seasonal naive"
+    assert outcome.verdict["label"] == "skill"
 
 
 def test_a_random_walk_has_no_skill(random_walk) -> None:
@@ -78,6 +80,32 @@ def test_progress_is_told(random_walk) -> None:
 def test_a_loss_that_is_no_number(random_walk) -> None:
     with pytest.raises(TrainingError, match="loss"):
         fit(random_walk, **TINY, epochs=50, lr=1e30, train__clip=0, optimizer="rmsprop", head="point", loss="mse")
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 40])
+def test_as_many_epochs_as_asked_for(random_walk, epochs: int) -> None:
+    assert fit(random_walk, **TINY, epochs=epochs, patience=999).facts["training"]["epochs"] == epochs
+
+
+def test_no_skill_for_what_is_worse_than_naive(make_panel) -> None:
+    """Noise first, a slow drift in the holdout: the net beats the mean, the strongest before, but not naive."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(size=1400), 5 + np.linspace(0, 3, 300) + rng.normal(0, 0.01, 300)])
+    panel = make_panel(y, freq="h")
+    outcome = validate(fit(panel, **TINY, epochs=20, skip=0), panel)
+    scores = outcome.scores.set_index("model")["mae"]
+    assert scores["lstm"] > scores["naive"]
+    assert outcome.verdict["label"] != "skill"
+
+
+def test_horizons_without_known_future_are_left_out(make_panel) -> None:
+    from pipelines.grid import Grid
+    from pipelines.panel import Panel
+
+    frame = make_panel(np.random.default_rng(0).normal(size=300), freq="h").frame.assign(open=1.0)
+    panel = Panel(frame, Grid("h"), {"open": "future"})
+    outcome = validate(fit(panel, horizon=4, hidden=8, epochs=1, threads=1), panel)
+    assert (outcome.frame.groupby("cutoff")["step"].max() == 4).all()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop"])

@@ -130,6 +130,18 @@ def test_bad_grids() -> None:
         Grid("h", "XNYS")
 
 
+def test_a_static_covariate_does_not_vary() -> None:
+    with pytest.raises(ValueRangeError, match="is 1 in one row and 2 in another"):
+        Panel(frame(size=[1.0, 1, 1, 1, 2]), Grid("h"), {"size": "static"})
+
+
+def test_more_grids() -> None:
+    assert Grid("12h").season == 2
+    assert Grid("D", "24/7").season == 7
+    with pytest.raises(UsageError, match="forward"):
+        Grid("-1h")
+
+
 def test_wall_clock() -> None:
     stamps = pd.DatetimeIndex(["2024-07-01 00:00"])
     assert Grid("h", tz="Europe/Berlin").wall_clock(stamps)[0] == pd.Timestamp("2024-07-01 02:00")

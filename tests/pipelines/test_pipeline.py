@@ -135,6 +135,16 @@ def test_json_round_trip(panel: Panel) -> None:
         Pipeline.from_json({**pipeline.to_json(), "schema": 7})
 
 
+def test_a_missing_static_covariate_is_the_mean(make_panel) -> None:
+    parts = [
+        make_panel({name: np.arange(60.0)}).frame.astype({"unique_id": str}).assign(altitude=altitude)
+        for name, altitude in (("a", 1000.0), ("b", 1010.0), ("c", np.nan))
+    ]
+    panel = Panel(pd.concat(parts), Grid("D"), {"altitude": "static"})
+    prepared = Pipeline(PipelineSpec(horizon=2)).fit(panel).transform(panel)
+    assert prepared.static[:, 0].tolist() == [-1.0, 1.0, 0.0]
+
+
 def test_a_logarithm_of_nothing(make_panel) -> None:
     values = np.arange(1.0, 60)
     values[20] = 0
