@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from forecast import baselines, evidence, folds_run, frames, metrics
 from forecast.callable_module import make_callable
 from forecast.config import Config
-from forecast.contenders import Contender, Net, distinct, resolve
+from forecast.contenders import Contender, Net, distinct, resolve, runs_anyway
 from forecast.cuts import Cut, Refit, plan, test_rows
 from forecast.folds_run import FoldResult, Job
 from forecast.intervals import Early, early_of, early_of_baseline, with_intervals
 from forecast.pieces import Pieces
-from forecast.results import Backtest, short_hash, stamp
+from forecast.results import SEED_COLUMNS, Backtest, short_hash, stamp
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
 
@@ -103,7 +103,8 @@ def backtest(
         level: coverage of conformal intervals in per cent.
         calibration: origins before the cutoff that conformal intervals start from.
         jobs: workers for folds, seeds and models; 1 runs them here.
-        backend: joblib's name of where workers run: ``loky``, ``dask``, ``ray``.
+        backend: joblib's name of where workers run: ``loky``, ``dask``, ``ray``; ``threading`` where no net takes
+            part (nets share the random numbers of their process).
         store: folder for finished folds; the same backtest run again repeats none of them.
         threads: torch threads of every fold; the configuration's or 1 by default.
         pieces: let stream nets read the test span in so many pieces side by side, each after ``warm`` rows, instead
@@ -126,7 +127,7 @@ def backtest(
     asked = _settle(
         panel, models, chosen, test=test, stride=stride, gap=gap, refit=refit, window=window, seeds=seeds,
         threads=threads, intervals=intervals, level=level, calibration=calibration, jobs=jobs,
-        pieces=None if pieces is None else Pieces(pieces, warm),
+        backend=backend, pieces=None if pieces is None else Pieces(pieces, warm),
     )  # fmt: skip
     data = folds_run.data_hash(panel)
     todo = _jobs(asked, data)
@@ -154,7 +155,7 @@ def backtest(
 def _settle(
     panel: Panel, models: Any, config: Config, *, test: int | float, stride: int, gap: int, refit: str | int,
     window: Literal["expanding"] | int, seeds: int | Sequence[int], threads: int | None, intervals: Intervals,
-    level: int, calibration: int, jobs: int, pieces: Pieces | None,
+    level: int, calibration: int, jobs: int, backend: str, pieces: Pieces | None,
 ) -> Asked:  # fmt: skip
     if intervals not in INTERVALS:
         raise UsageError(
@@ -173,7 +174,8 @@ def _settle(
     season = config.data.season or panel.grid.season
     given = [models] if isinstance(models, str | Config) or not isinstance(models, Iterable) else list(models)
     contenders = [resolve(model, config.override(**{"train.threads": None}), season, pieces) for model in given]
-    contenders = [one for one in contenders if one.name not in baselines.ALWAYS]  # they run anyway
+    contenders = [one for one in contenders if not runs_anyway(one, season, panel.grid.season)]
+    folds_run.check_backend(backend, jobs, contenders)
     again = Refit.parse(refit)
     return Asked(
         panel=panel, contenders=contenders, names=distinct(contenders),
@@ -238,7 +240,7 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
         else raw["scores"].assign(unique_id=panel.ids[0])[["unique_id", *raw["scores"].columns]]
     )
     tables = {name: stamp(table, hashes, data, seeds) for name, table in raw.items()}
-    seed_table = pd.concat(each, ignore_index=True) if each else pd.DataFrame({"model": [], "seed": []})
+    seed_table = pd.concat(each, ignore_index=True) if each else pd.DataFrame(columns=list(SEED_COLUMNS))
     result = Backtest(
         panel=panel, frame=frame, **tables, seeds=seed_table, calibration=_calibration(frame, asked.names),
         significance=found_skill, verdict=headline, folds=_folds(asked, jobs, done), timing={}, settings={},
@@ -311,7 +313,7 @@ def _seed_scores(panel: Panel, rows: Index, name: str, seed: int, point: Floats,
     frame = frames.result_frame(panel, rows, {name: point})
     table = metrics.score(frame, [name], scale=scale)
     table.insert(1, "seed", seed)
-    return table[["model", "seed", "n", "missing", "mae", "rmse", "mase", "rmsse", "smape", "direction"]]
+    return table[list(SEED_COLUMNS)]
 
 
 def _trade(asked: Asked, result: Backtest, tried: int) -> dict[str, Any]:

@@ -11,9 +11,13 @@ Assumption, named: a series without training rows in a fold has no forecast ther
 from __future__ import annotations
 
 import copy
+import inspect
+import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,8 +27,15 @@ from forecast import baselines
 from forecast.config import Config
 from forecast.model import Model
 from forecast.pieces import Pieces, forecast_in_pieces
+from forecast.spans import Spans, cut_spans, settle
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
+from pipelines.pipeline import Pipeline
+from pipelines.prepared import PipelineSpec, Prepared
+from pipelines.scale import Scaler
+
+if TYPE_CHECKING:
+    from forecast.train import Prepare
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -67,13 +78,21 @@ class Contender(Protocol):
 
 
 # -- nets --------------------------------------------------------------------------------------
+SHAPE = ("data.kind", "data.season", "data.anchor", "data.log", "data.scale", "data.horizon_unit", "model.skip")
+"""Settings that decide which weights a net has and what they mean."""
+
+
 @dataclass(frozen=True)
 class Net:
-    """A network by its configuration; nothing is held out of a fold's training rows but the span for stopping."""
+    """A network by its configuration; nothing is held out of a fold's training rows but the span for stopping.
+
+    ``gaps``: whether the net reads how old the last value is; by default where training values are missing.
+    """
 
     name: str
     config: Config
     pieces: Pieces | None = None
+    gaps: bool | None = None
     seeded: bool = field(default=True, init=False)
 
     def describe(self) -> dict[str, Any]:
@@ -81,16 +100,47 @@ class Net:
         for irrelevant in ("seed", "threads"):
             settings["train"].pop(irrelevant)
         cut = {} if self.pieces is None else {"pieces": [self.pieces.count, self.pieces.warm]}
-        return {"kind": "net", "config": settings, **cut}
+        return {"kind": "net", "config": settings, **cut, **({} if self.gaps is None else {"gaps": self.gaps})}
+
+    def settled(self, train: Panel) -> Net:
+        """The same net with all that decides its shape settled on ``train``, so that its weights fit later folds."""
+        if not np.isfinite(train.column("y")).any():
+            return self  # the fit says what is wrong with that
+        config = self.config.override(**{"data.holdout": 0})
+        found = settle(config, train).to_json()
+        chosen = {name: found[name.split(".")[0]][name.split(".")[1]] for name in SHAPE}
+        gaps = train.up_to(cut_spans(train, config).train_end).missing > 0
+        return replace(self, config=self.config.override(**chosen), gaps=gaps)
 
     def fit(self, train: Panel, seed: int, start: Weights | None) -> Fitted:
         import torch
 
-        from forecast.train import fit
+        from forecast.train import fit, prepare_rows
 
+        prepare: Prepare | None = None if self.gaps is None else partial(_prepare, prepare_rows, self.gaps)
         initial = None if start is None else {name: torch.from_numpy(np.array(part)) for name, part in start.items()}
         config = self.config.override(**{"data.holdout": 0, "train.seed": seed})
-        return FittedNet(fit(train, config, initial=initial), self.pieces)
+        return FittedNet(fit(train, config, initial=initial, prepare=prepare), self.pieces)
+
+
+def _prepare(
+    usual: Prepare, gaps: bool, panel: Panel, spec: PipelineSpec, spans: Spans
+) -> tuple[Pipeline, Prepared]:  # fmt: skip
+    """As ``usual``, but the age of the last value is among the features if ``gaps``, whatever the rows hold."""
+    pipeline, prepared = usual(panel, spec, spans)
+    fitted = pipeline.fitted
+    if fitted.gaps == gaps:
+        return pipeline, prepared
+    other = replace(fitted, gaps=gaps)
+    center, unit = fitted.features.center, fitted.features.unit
+    if gaps:  # nothing is missing here: always zero
+        at = Pipeline(spec, other).feature_names.index("elapsed")
+        features = Scaler(np.insert(center, at, 0.0), np.insert(unit, at, 1.0))
+    else:
+        at = pipeline.feature_names.index("elapsed")
+        features = Scaler(np.delete(center, at), np.delete(unit, at))
+    pipeline = Pipeline(spec, replace(other, features=features))
+    return pipeline, pipeline.transform(panel.up_to(spans.stop_end))
 
 
 class FittedNet:
@@ -103,7 +153,8 @@ class FittedNet:
         self.facts: dict[str, Any] = {"training": training, "parameters": model.facts["parameters"]}
 
     def forecast(self, panel: Panel, rows: Rows, horizon: int) -> tuple[Floats, Bounds]:
-        known = [name for name in panel.ids if name in set(self.model.pipeline.fitted.ids)]
+        fitted = set(self.model.pipeline.fitted.ids)
+        known = [name for name in panel.ids if name in fitted]
         part, inside, at = restrict(panel, rows, known)
         if self.pieces is None or not len(at):
             found = self.model.forecast_rows(part, at)
@@ -168,7 +219,8 @@ class FittedPlain:
         self.facts: dict[str, Any] = {"naive_instead": short} if short else {}
 
     def forecast(self, panel: Panel, rows: Rows, horizon: int) -> tuple[Floats, Bounds]:
-        known = panel.ids if self.known is None else [name for name in panel.ids if name in set(self.ids)]
+        seen = set(panel.ids if self.known is None else self.ids)
+        known = [name for name in panel.ids if name in seen]
         part, inside, at = restrict(panel, rows, known)
         point = np.asarray(self.forecaster.predict(part, at, horizon), np.float64)
         if point.shape != (len(at), horizon):
@@ -243,19 +295,22 @@ def resolve(model: Any, config: Config, season: int | None = None, pieces: Piece
     """A contender from a name, a :class:`Config`, a fitted ``Model`` (its configuration), a regressor or an object.
 
     Args:
-        config: settings of nets that are given by name; its horizon is everyone's.
+        config: settings of nets that are given by name; its horizon and threads are everyone's.
         pieces: how nets read the test span if not in one pass.
 
     Raises:
         UsageError: nothing of that name, or an object without ``fit`` and ``predict``.
     """
     horizon = config.data.horizon
+    shared = {"data.horizon": horizon, "train.threads": config.train.threads}
     if isinstance(model, str):
         return _named(model, config, season, pieces)
     if isinstance(model, Config):
-        return Net(model.model.core, model.override(**{"data.horizon": horizon}), pieces)
+        return Net(model.model.core, model.override(**shared), pieces)
+    if isinstance(model, Net):
+        return replace(model, config=model.config.override(**shared), pieces=model.pieces or pieces)
     if hasattr(model, "forecast_rows") and isinstance(getattr(model, "config", None), Config):
-        return Net(model.name, model.config.override(**{"data.horizon": horizon}), pieces)
+        return Net(model.name, model.config.override(**shared), pieces)
     if hasattr(model, "describe") and hasattr(model, "seeded"):
         return model  # type: ignore[no-any-return]
     if hasattr(model, "get_params") and hasattr(model, "fit") and hasattr(model, "predict"):
@@ -285,19 +340,34 @@ def _named(name: str, config: Config, season: int | None, pieces: Pieces | None)
         ) from None
 
 
+def runs_anyway(one: Contender, season: int, usual: int) -> bool:
+    """Whether ``one`` is a baseline that takes part in every backtest; ``usual``: the season of the grid."""
+    if one.name not in baselines.ALWAYS or not isinstance(one, Plain):
+        return False
+    made = [baselines.make(one.name, each) for each in ((season, None) if season == usual else (season,))]
+    return type(one.forecaster) is type(made[0]) and one.forecaster in made
+
+
 def distinct(contenders: Sequence[Contender]) -> list[str]:
     """Column names: the contenders' own, numbered where two are alike.
 
     Raises:
         UsageError: a name would collide with a column of the result frame.
     """
-    taken: dict[str, int] = {}
-    names = []
+    names: list[str] = []
     for one in contenders:
-        if one.name in ("unique_id", "ds", "cutoff", "y", "last", "step"):
+        if one.name in baselines.ALWAYS:
+            raise UsageError(
+                f"a model cannot be called {one.name!r}: that baseline takes part in every backtest.",
+                hint="Give the model another name.",
+            )
+        if one.name in ("unique_id", "ds", "cutoff", "y", "last", "step") or re.search(r"-(lo|hi)-[\d.]+$", one.name):
             raise UsageError(f"a model cannot be called {one.name!r}.", hint="That is a column of the result frame.")
-        taken[one.name] = taken.get(one.name, 0) + 1
-        names.append(one.name if taken[one.name] == 1 else f"{one.name} {taken[one.name]}")
+        name, count = one.name, 1
+        while name in names:
+            count += 1
+            name = f"{one.name} {count}"
+        names.append(name)
     return names
 
 
@@ -308,11 +378,35 @@ def _settings(thing: Any) -> Any:
         UsageError: it has none that could be written down.
     """
     if isinstance(thing, WindowRegressor):
-        return {"lookback": thing.lookback, "horizon": thing.horizon, "estimator": repr(thing.estimator)}
-    text = repr(thing)
+        return {"lookback": thing.lookback, "horizon": thing.horizon, "estimator": _parameters(thing.estimator)}
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):  # whole arrays, to the last bit
+        text = repr(thing)
     if " at 0x" in text:
         raise UsageError(
             f"{type(thing).__name__} does not say what its settings are.",
-            hint="Give it a __repr__ that names them, so that stored folds can be told apart.",
+            hint="Give it a __repr__ that names them (a seed instead of a generator), so that stored folds can be "
+            "told apart.",
         )
     return text
+
+
+def _parameters(value: Any) -> Any:
+    """An estimator's parameters and those of the estimators among them; its own repr leaves long ones out."""
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        own = {name: _parameters(part) for name, part in sorted(value.get_params(deep=False).items())}
+        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", "parameters": own}
+    if isinstance(value, list | tuple):
+        return [type(value).__name__, *(_parameters(part) for part in value)]
+    if isinstance(value, dict):
+        return [type(value).__name__, *([_parameters(key), _parameters(part)] for key, part in value.items())]
+    if inspect.isfunction(value) and value.__closure__ is None:
+        return [f"{value.__module__}.{value.__qualname__}", _source(value)]
+    return _settings(value)
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except OSError:  # typed in: what it compiles to, without the addresses of what is nested in it
+        code = function.__code__
+        return f"{code.co_code.hex()} {code.co_names} {re.sub(' at 0x[0-9a-f]+', '', repr(code.co_consts))}"

@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from forecast import storage
-from forecast.contenders import Bounds, Contender, Fitted
+from forecast.contenders import Bounds, Contender, Fitted, Net
 from forecast.cuts import Cut
 from pipelines.errors import ArtifactError, UsageError
 from pipelines.panel import Panel
@@ -33,6 +34,8 @@ from pipelines.panel import Panel
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 STORE_SCHEMA = 1
+_ONE_NET = threading.RLock()
+"""Nets of one process take turns (a worker of dask may have threads): torch's random numbers belong to the process."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class FoldResult:
 
 def keys_of(
     panel_hash: str, contender: Contender, seed: int, cuts: Sequence[Cut], horizon: int, threads: int, warm: bool,
-    calibration: int, piece: str = "",
+    calibration: int,
 ) -> tuple[str, ...]:  # fmt: skip
     """One hash per cut. A warm fold's depends on all cuts before it."""
     from forecast.model import versions
@@ -78,7 +81,7 @@ def keys_of(
             "schema": STORE_SCHEMA, "data": panel_hash, "contender": contender.describe(), "seed": seed,
             "cutoff": str(cut.fold.cutoff), "train_start": str(cut.fold.train_start), "horizon": horizon,
             "origins": [str(stamp) for stamp in cut.origins], "threads": threads, "calibration": calibration,
-            "versions": versions(), "piece": piece, "before": out[-1] if warm and out else None,
+            "versions": versions(), "warm": warm, "before": out[-1] if warm and out else None,
         }  # fmt: skip
         out.append(hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32])
     return tuple(out)
@@ -125,7 +128,7 @@ def _parallel(
     extra = _register(backend)
     if backend == "loky":
         extra["inner_max_num_threads"] = threads
-    with parallel_config(backend=backend, n_jobs=workers, **extra):
+    with parallel_config(backend=backend, n_jobs=workers, **extra), _torch_threads(threads):
         found = Parallel(return_as="generator")(delayed(run_job)(panel, job, horizon, store, threads) for job in jobs)
         results = []
         for job, result in zip(jobs, found, strict=True):
@@ -155,23 +158,45 @@ def _register(backend: str) -> dict[str, Any]:
             hint="Install it beside this toolkit, or use --backend loky.",
         ) from error
     if backend not in BACKENDS and backend != "dask":
-        raise UsageError(f"there is no backend {backend!r}.", hint="Use loky, threading, dask or ray.")
+        raise UsageError(f"there is no backend {backend!r}.", hint="Use loky, dask or ray, or threading without nets.")
     return {}
+
+
+def check_backend(backend: str, workers: int, contenders: Sequence[Contender]) -> None:
+    """Refuse threads for nets: torch has one stream of random numbers for all threads of a process.
+
+    Raises:
+        UsageError: nets are to be fitted in threads.
+    """
+    if backend == "threading" and workers != 1 and any(one.seeded for one in contenders):
+        raise UsageError(
+            "nets cannot be fitted in threads side by side: they would share their random numbers.",
+            hint="Use the backend loky, or jobs=1.",
+        )
 
 
 def run_job(panel: Panel, job: Job, horizon: int, store: Path | None, threads: int) -> list[FoldResult]:
     """Fit and forecast the cuts of one job, taking finished ones from the store."""
     results: list[FoldResult] = []
-    with _torch_threads(threads):
+    with _ONE_NET if job.contender.seeded else nullcontext(), _torch_threads(threads):
         for cut, key in zip(job.cuts, job.keys, strict=True):
-            result = None if store is None else load_fold(store / key)
+            result = None if store is None else finished(store / key, job)
             if result is None:
+                job = _shaped(panel, job)
                 start = results[-1].weights if job.warm and results and results[-1].weights else None
                 result = run_cut(panel, job, cut, horizon, start)
                 if store is not None:
                     save_fold(store / key, result, job, cut)
             results.append(result)
     return results
+
+
+def _shaped(panel: Panel, job: Job) -> Job:
+    """For a warm refit, with a net whose shape the first fold's training rows have settled; else ``job`` itself."""
+    one = job.contender
+    if not job.warm or not isinstance(one, Net) or one.gaps is not None:
+        return job
+    return replace(job, contender=one.settled(job.cuts[0].fold.train(panel)))
 
 
 def run_cut(panel: Panel, job: Job, cut: Cut, horizon: int, start: dict[str, NDArray[np.float32]] | None) -> FoldResult:
@@ -211,7 +236,10 @@ def _back(train: Panel, calibration: int) -> pd.Timestamp:
 
 # -- the store ---------------------------------------------------------------------------------
 def save_fold(folder: Path, result: FoldResult, job: Job, cut: Cut) -> None:
-    """Write a finished fold aside, then rename: it is there as a whole or not at all."""
+    """Write a finished fold aside, then rename: it is there as a whole or not at all.
+
+    Another process may finish the same fold first; its result is this one.
+    """
     from safetensors.numpy import save_file
 
     arrays: dict[str, NDArray[Any]] = {
@@ -226,9 +254,20 @@ def save_fold(folder: Path, result: FoldResult, job: Job, cut: Cut) -> None:
         save_file({name: np.ascontiguousarray(part) for name, part in arrays.items()}, target / "fold.safetensors")
         storage.dump_json(target / "fold.json", {"facts": result.facts, "cut": cut.to_json(), "seed": job.seed})
 
-    if folder.exists() and not (folder / storage.MANIFEST).is_file():
-        shutil.rmtree(folder)  # what somebody else left under this hash is no result
-    storage.write_folder(folder, write, {"kind": "fold", "model": job.contender.name}, overwrite=folder.exists())
+    if folder.exists() and finished(folder, job) is None:
+        shutil.rmtree(folder, ignore_errors=True)  # damaged
+    try:
+        storage.write_folder(folder, write, {"kind": "fold", "model": job.contender.name})
+    except UsageError:
+        if finished(folder, job) is None:
+            raise
+
+
+def finished(folder: Path, job: Job) -> FoldResult | None:
+    """The fold stored in ``folder``; ``None`` as well where a warm refit could not go on from it."""
+    found = load_fold(folder)
+    lacking = found is not None and job.warm and isinstance(job.contender, Net) and not found.weights
+    return None if lacking else found
 
 
 def load_fold(folder: Path) -> FoldResult | None:

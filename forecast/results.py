@@ -22,6 +22,7 @@ from pipelines.panel import Panel
 
 SCHEMA = 1
 TABLES = ("scores", "by_step", "by_series", "seeds")
+SEED_COLUMNS = ("model", "seed", "n", "missing", "mae", "rmse", "mase", "rmsse", "smape", "direction")
 
 
 @dataclass(repr=False)
@@ -129,6 +130,8 @@ class Backtest:
         frame = pd.read_parquet(folder / "forecasts.parquet")
         frame["unique_id"] = pd.Categorical(frame["unique_id"], categories=list(panel.ids))
         tables = {name: _table(document[name]) for name in TABLES}
+        if tables["seeds"].empty:
+            tables["seeds"] = pd.DataFrame(columns=list(SEED_COLUMNS))
         parts = {
             name: document[name]
             for name in ("calibration", "significance", "verdict", "folds", "timing", "settings", "trade")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingRegressor, StackingRegressor
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from forecast import baselines, metrics
+from forecast import baselines, folds_run, metrics
 from forecast.backtest import backtest
-from forecast.contenders import Net, WindowRegressor
-from forecast.results import Backtest
+from forecast.config import Config
+from forecast.contenders import Net, Plain, WindowRegressor, distinct, resolve
+from forecast.cuts import plan
+from forecast.folds_run import Job
+from forecast.results import SEED_COLUMNS, Backtest
 from forecast.train import fit
 from pipelines.errors import ArtifactError, TooShortError, UsageError
 from pipelines.panel import Panel
@@ -172,6 +178,25 @@ def test_a_warm_refit_says_so_and_goes_on_from_the_weights_before() -> None:
     assert not np.array_equal(forecasts(cold, "gru")[~first], forecasts(warm, "gru")[~first])
 
 
+def test_a_warm_refit_keeps_the_shape_that_the_first_fold_settled() -> None:
+    """Left to itself the skip grows with the training rows, and the age of the last value appears with gaps."""
+    panel = walks(420, phi=0.0)
+    y = panel.column("y").copy()
+    y[300::9] = np.nan
+    config = small(**{"model.skip": "auto", "data.kind": "auto", "data.anchor": "auto", "train.epochs": 1})
+    late = replace(panel, frame=panel.frame.assign(y=y))  # no gap in the training rows of the first fold
+    early = replace(panel, frame=panel.frame.assign(y=np.where(panel.ds < panel.ds[120], y[::-1], panel.column("y"))))
+    for data, window in ((late, "expanding"), (early, 200)):
+        warm = backtest(data, config, horizon=2, test=120, refit="warm:40", window=window)
+        cold = backtest(data, config, horizon=2, test=120, refit="cold:40", window=window)
+        assert [fold["models"][0]["start"] for fold in warm.folds] == ["cold", "warm", "warm"]
+        shapes = [[fold["models"][0]["parameters"] for fold in one.folds] for one in (warm, cold)]
+        assert len(set(shapes[0])) == 1 < len(set(shapes[1])) and shapes[0][0] == shapes[1][0]
+        first = warm.frame["cutoff"].isin(warm.frame["cutoff"].unique()[:40]).to_numpy()
+        np.testing.assert_array_equal(forecasts(warm, "gru")[first], forecasts(cold, "gru")[first])
+        assert np.isfinite(forecasts(warm, "gru")).all()
+
+
 def test_gap_rows_are_read_but_not_fitted_on() -> None:
     panel = walks(260)
     base = {"horizon": 1, "test": 30, "gap": 10, "config": small()}
@@ -204,6 +229,44 @@ def test_finished_folds_are_not_repeated_and_damaged_ones_are(tmp_path: Path) ->
     repaired = backtest(panel, ["gru", "ETS"], **options)
     assert (repaired.timing["folds_run"], repaired.timing["folds_reused"]) == (2, 4)
     pd.testing.assert_frame_equal(first.frame, repaired.frame)
+
+
+def test_a_warm_refit_takes_no_cold_fold_from_the_store(tmp_path: Path) -> None:
+    panel, options = walks(220), {"horizon": 1, "test": 30, "config": small()}
+    warm = backtest(panel, "gru", refit="warm:10", **options)
+    backtest(panel, "gru", refit="cold:10", store=tmp_path, **options)
+    for reused in (0, 3):
+        again = backtest(panel, "gru", refit="warm:10", store=tmp_path, **options)
+        assert again.timing["folds_reused"] == reused
+        assert [fold["models"][0]["start"] for fold in again.folds] == ["cold", "warm", "warm"]
+        pd.testing.assert_frame_equal(again.frame, warm.frame)
+
+
+def stored_job(panel: Panel, warm: bool) -> Job:
+    cuts = tuple(plan(panel, test=10))
+    return Job(0, Net("gru", small(**{"data.horizon": 1})), 0, cuts, ("k",), warm, 0)
+
+
+def test_another_process_may_finish_the_same_fold_first(tmp_path: Path) -> None:
+    panel = walks(150)
+    job = stored_job(panel, warm=True)
+    result = folds_run.run_cut(panel, job, job.cuts[0], 1, None)
+    folder = tmp_path / "k"
+    folds_run.save_fold(folder, result, job, job.cuts[0])
+    stamp = (folder / "fold.json").stat().st_mtime_ns
+    folds_run.save_fold(folder, result, job, job.cuts[0])
+    assert (folder / "fold.json").stat().st_mtime_ns == stamp  # the first one stands
+    bare = replace(result, weights={})
+    folds_run.save_fold(tmp_path / "cold", bare, replace(job, warm=False), job.cuts[0])
+    assert folds_run.finished(tmp_path / "cold", replace(job, warm=False)) is not None
+    assert folds_run.finished(tmp_path / "cold", job) is None  # no weights to go on from
+    (folder / "fold.json").write_text("{}")
+    folds_run.save_fold(folder, result, job, job.cuts[0])
+    again = folds_run.finished(folder, job)
+    assert again is not None and again.facts["rows"] == 140
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError):
+        folds_run.save_fold(tmp_path / "file" / "k", result, job, job.cuts[0])
 
 
 @pytest.mark.parametrize("change", ["data", "settings", "seed", "horizon", "stride"])
@@ -266,6 +329,20 @@ def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(alone.scores, both.scores, check_exact=True)
 
 
+def test_nets_take_turns_in_one_process_and_are_refused_in_threads() -> None:
+    panel = walks(150)
+    options: dict[str, Any] = {"horizon": 1, "test": 20, "refit": 10, "config": small()}
+    with pytest.raises(UsageError, match="threads"):
+        backtest(panel, ["gru"], jobs=2, backend="threading", **options)
+    alone, both = (backtest(panel, [Ridge()], jobs=n, backend="threading", **options) for n in (1, 2))
+    pd.testing.assert_frame_equal(alone.frame, both.frame, check_exact=True)
+    job = stored_job(panel, warm=False)  # what a worker of dask with several threads does
+    [expected] = folds_run.run_job(panel, job, 1, None, 1)
+    with ThreadPoolExecutor(3) as pool:
+        for [found] in pool.map(lambda _: folds_run.run_job(panel, job, 1, None, 1), range(3)):
+            np.testing.assert_array_equal(found.point, expected.point)
+
+
 def test_a_backend_nobody_has_is_refused() -> None:
     with pytest.raises(UsageError, match=r"not installed|no backend"):
         backtest(walks(200), ["gru", "lstm"], horizon=1, test=10, jobs=2, backend="ray", config=small())
@@ -298,6 +375,64 @@ def test_baselines_run_once_and_equal_names_are_numbered() -> None:
     result = backtest(walks(150), ["naive", small(), small(**{"model.hidden": 3})], horizon=1, test=10)
     assert result.models == ["gru", "gru 2"]
     assert list(result.frame.columns).count("naive") == 1
+
+
+@pytest.mark.parametrize("name", [*baselines.ALWAYS, "cutoff", "mine-lo-90"])
+def test_an_own_model_is_never_dropped_for_its_name(name: str) -> None:
+    mine = Holes()
+    mine.name = name
+    with pytest.raises(UsageError, match=f"cannot be called '{name}'"):
+        backtest(walks(150), mine, horizon=1, test=10)
+
+
+def test_a_baseline_of_another_season_is_no_baseline_that_runs_anyway() -> None:
+    panel = walks(150)
+    assert backtest(panel, [baselines.SeasonalNaive(), baselines.SeasonalNaive(7)], horizon=1, test=10).models == []
+    with pytest.raises(UsageError, match="seasonal naive"):
+        backtest(panel, baselines.SeasonalNaive(5), horizon=1, test=10)
+    other = baselines.SeasonalNaive(5, name="five")
+    assert backtest(panel, [other, other, "ETS"], horizon=1, test=10).models == ["five", "five 2", "ETS"]
+
+
+def test_numbered_names_stay_distinct() -> None:
+    class Named(Holes):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    assert distinct([Plain(Named(name)) for name in ("x", "x 2", "x", "x")]) == ["x", "x 2", "x 3", "x 4"]
+
+
+@pytest.mark.parametrize("given", ["config", "net", "model"])
+def test_threads_are_those_of_the_backtest(given: str) -> None:
+    config = small(**{"train.threads": 2, "data.horizon": 3})
+    model = {"config": config, "net": Net("gru", config)}.get(given) or fit(walks(150), config)
+    contender = resolve(model, Config().override(**{"data.horizon": 1, "train.threads": None}))
+    assert isinstance(contender, Net)
+    assert contender.config.train.threads is None and contender.config.data.horizon == 1
+
+
+def stack(depth: int, rate: float = 0.05) -> StackingRegressor:
+    """Long enough for its repr to leave out the middle."""
+    many = [
+        (f"model_{i}", GradientBoostingRegressor(n_estimators=50 + i, max_depth=3 if i != 4 else depth, subsample=0.5))
+        for i in range(9)
+    ]
+    return StackingRegressor(many, final_estimator=GradientBoostingRegressor(learning_rate=rate))
+
+
+def test_regressors_are_told_apart_by_all_their_parameters() -> None:
+    def described(estimator: Any) -> str:
+        return json.dumps(Plain(WindowRegressor(estimator)).describe())
+
+    assert repr(stack(2)) == repr(stack(7))  # what this is about
+    assert described(stack(2)) == described(stack(2))
+    long = np.arange(5000.0)
+    other = np.where(long == 2500, 1e-12, long)
+    different = [stack(2), stack(7), stack(2, 0.1), Ridge(), Ridge(2.0), Ridge(long), Ridge(other)]
+    different += [make_pipeline(FunctionTransformer(function), Ridge()) for function in (np.abs, sorted, stack)]
+    assert len({described(one) for one in different}) == len(different)
+    with pytest.raises(UsageError, match="settings"):
+        described(Ridge(random_state=np.random.RandomState(0)))
 
 
 @pytest.mark.parametrize("model", ["ltsm", "nave", 3, object()])
@@ -511,6 +646,13 @@ def test_a_backtest_is_stored_and_read_back(tmp_path: Path) -> None:
         file.write("edited\n")
     with pytest.raises(ArtifactError):
         Backtest.load(tmp_path / "run")
+
+
+def test_no_seeds_are_stored_and_read_back_with_their_columns(tmp_path: Path) -> None:
+    result = backtest(walks(150), Ridge(), horizon=1, test=10)
+    result.save(tmp_path / "run")
+    assert list(result.seeds) == list(SEED_COLUMNS) and result.seeds.empty
+    pd.testing.assert_frame_equal(Backtest.load(tmp_path / "run").seeds, result.seeds)
 
 
 def test_the_facade_is_callable_and_a_module() -> None:
