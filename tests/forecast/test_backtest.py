@@ -21,7 +21,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from forecast import baselines, folds_run, metrics
+from forecast import baselines, folds_run, metrics, storage
 from forecast.backtest import backtest
 from forecast.config import Config
 from forecast.contenders import Net, Plain, WindowRegressor, distinct, resolve
@@ -247,7 +247,7 @@ def stored_job(panel: Panel, warm: bool) -> Job:
     return Job(0, Net("gru", small(**{"data.horizon": 1})), 0, cuts, ("k",), warm, 0)
 
 
-def test_another_process_may_finish_the_same_fold_first(tmp_path: Path) -> None:
+def test_another_process_may_finish_the_same_fold_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     panel = walks(150)
     job = stored_job(panel, warm=True)
     result = folds_run.run_cut(panel, job, job.cuts[0], 1, None)
@@ -264,6 +264,17 @@ def test_another_process_may_finish_the_same_fold_first(tmp_path: Path) -> None:
     folds_run.save_fold(folder, result, job, job.cuts[0])
     again = folds_run.finished(folder, job)
     assert again is not None and again.facts["rows"] == 140
+    seal = storage.seal
+
+    def overtaken(target: Path, facts: Any) -> None:
+        monkeypatch.setattr(storage, "seal", seal)
+        folds_run.save_fold(tmp_path / "race", result, job, job.cuts[0])
+        seal(target, facts)
+
+    monkeypatch.setattr(storage, "seal", overtaken)
+    folds_run.save_fold(tmp_path / "race", result, job, job.cuts[0])
+    assert folds_run.finished(tmp_path / "race", job) is not None
+    assert not list(tmp_path.glob(".*"))
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError):
         folds_run.save_fold(tmp_path / "file" / "k", result, job, job.cuts[0])
