@@ -139,7 +139,9 @@ class TrainConfig(_Section):
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
     patience: int | Auto = Field(default="auto", description="Checks without a better stop loss before training ends.")
     seed: int = Field(default=0, ge=0)
-    threads: int | None = Field(default=None, ge=1, description="Torch threads; as many as torch likes by default.")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads; by default one for a small net, else as many as torch likes."
+    )
     accelerator: str = Field(default="auto", description="auto, cpu, gpu, mps.")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 

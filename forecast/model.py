@@ -20,6 +20,7 @@ from forecast import reader, storage
 from forecast.config import Config
 from forecast.nn.network import Network
 from forecast.reader import Standing
+from forecast.threads import threads
 from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
 from pipelines.grid import Grid
 from pipelines.panel import Panel
@@ -72,6 +73,14 @@ class Model:
         self._last: dict[str, pd.Timestamp] = {}
         self._standing: Standing | None = None
 
+    def __repr__(self) -> str:
+        model = self.config.model
+        ends = f"stands at {max(self._last.values())}" if self._last else "has read nothing"
+        return (
+            f"Model: {self.name} ({model.layers} x {model.hidden}) for {self.config.data.kind} data, "
+            f"horizon {self.horizon}, {len(self.pipeline.fitted.ids)} series, {ends}"
+        )
+
     # -- facts ---------------------------------------------------------------------------------
     @property
     def horizon(self) -> int:
@@ -106,7 +115,8 @@ class Model:
         """The next ``H`` steps of every series: ``unique_id, ds, cutoff, <model>, <model>-lo-90, <model>-hi-90, ...``.
 
         Args:
-            panel: history to read from its start, instead of going on from where the model stands.
+            panel: history to read from its start, instead of going on from where the model stands; the model then
+                stands behind its last row.
 
         Raises:
             UsageError: no history was read yet, or a series is unknown.
@@ -129,7 +139,8 @@ class Model:
                 f"a series has {self._shortest()} rows, a window of this model reads {self.lookback}.",
                 hint="Give more history, or fit with a shorter --lookback.",
             )
-        out = reader.forecast(self.network, standing)
+        with threads(self.config.train.threads):
+            out = reader.forecast(self.network, standing)
         series_at = self.pipeline.positions(history.ids)
         point, bounds = self._natural(out, standing.anchor, standing.scale, series_at)
         frames = []
@@ -150,15 +161,19 @@ class Model:
         prepared = self.pipeline.transform(panel)
         owner = np.searchsorted(panel.offsets, rows, side="right") - 1
         at = prepared.offsets[owner] + rows - panel.offsets[owner]
-        out, _ = reader.read(self.network, prepared, at, self.lookback)
+        with threads(self.config.train.threads):
+            out, _ = reader.read(self.network, prepared, at, self.lookback)
         series = self.pipeline.positions(panel.ids)[owner]
         point, bounds = self._natural(out, prepared.anchor[at], prepared.scale[at], series)
         return Forecasts(rows, point, bounds)
 
     def read(self, panel: Panel) -> Model:
         """Read a history from its first row; the model then stands behind its last."""
+        if not isinstance(panel, Panel):
+            raise UsageError(f"got {type(panel).__name__}, expected a Panel.", hint="pipelines.from_frame makes one.")
         prepared = self.pipeline.transform(panel)
-        _, standing = reader.read(self.network, prepared, np.zeros(0, np.int64), self.lookback)
+        with threads(self.config.train.threads):
+            _, standing = reader.read(self.network, prepared, np.zeros(0, np.int64), self.lookback)
         self._stand(panel, standing)
         return self
 
@@ -176,7 +191,14 @@ class Model:
         """
         history, standing = self._position()
         ahead = history.future if future is None else future
-        fresh = Panel(rows[["unique_id", "ds", "y", *history.roles]], history.grid, history.roles, future=ahead)
+        needed = ["unique_id", "ds", "y", *history.roles]
+        lacking = [name for name in needed if name not in rows]
+        if lacking:
+            raise UsageError(
+                f"the new rows lack column {lacking[0]!r}; they have {', '.join(map(str, rows.columns))}.",
+                hint=f"Give {', '.join(needed)}.",
+            )
+        fresh = Panel(rows[needed], history.grid, history.roles, future=ahead)
         unknown = [name for name in fresh.ids if name not in self._last]
         if unknown:
             raise UsageError(f"series {unknown[0]!r} was not read before.", hint="Use Model.read with all its rows.")
@@ -191,7 +213,8 @@ class Model:
         at = np.array([place[name] for name in fresh.ids], np.int64)
         before = standing.take(at)
         prepared = self.pipeline.advance(fresh, before.scans)
-        standing.put(at, reader.advance(self.network, before, prepared, self.lookback))
+        with threads(self.config.train.threads):
+            standing.put(at, reader.advance(self.network, before, prepared, self.lookback))
         for i, name in enumerate(fresh.ids):
             self._last[name] = pd.Timestamp(fresh.ds[fresh.offsets[i + 1] - 1])
         self._panel = history if future is None else replace(history, future=future)
@@ -234,6 +257,8 @@ class Model:
         weights = {name: weight.contiguous().clone() for name, weight in self.network.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
         save_file(_tensors(standing), folder / "state.safetensors")
+        for name in ("weights", "state"):  # as readable as the other files: safetensors writes for the owner alone
+            (folder / f"{name}.safetensors").chmod((folder / "pipeline.json").stat().st_mode)
         write_panel(self._whole(), folder)
 
     def manifest(self) -> dict[str, Any]:

@@ -111,7 +111,8 @@ class ForecastModule(pl.LightningModule):
             if not torch.isfinite(self.mean_loss):
                 raise TrainingError(
                     f"the training loss is {float(self.mean_loss)} after {self.updates} updates.",
-                    hint="Use a smaller --lr, clip gradients (train.clip), or look for extreme values with "
+                    hint="Use a smaller rate (--set train.lr=0.0005), clip gradients (train.clip), or look for extreme "
+                    "values with "
                     "`forecast data check`.",
                 )
 

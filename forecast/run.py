@@ -123,9 +123,8 @@ def validate(model: Model, panel: Panel) -> Validation:
     scale = metrics.naive_scale(train, season)
     unit = scale if len(panel.ids) > 1 else None
     strongest = evidence.choose_baseline(earlier, [one.name for one in opponents], after, unit)
-    # known-future covariates behind the last row need not be there: then only whole horizons are scored
-    short = model.horizon if panel.covariates("future") else 1
-    rows = frames.origins_between(panel, spans.stop - 1, panel.lengths - short)
+    # whole horizons only: every origin counts as many steps, in the table and in the verdict
+    rows = frames.origins_between(panel, spans.stop - 1, panel.lengths - model.horizon)
     found = model.forecast_rows(panel, rows)
     columns = {model.name: found.point}
     for level, (low, high) in found.bounds.items():

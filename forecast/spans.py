@@ -65,7 +65,7 @@ def cut_spans(panel: Panel, config: Config, until: pd.Timestamp | None = None) -
         raise TooShortError(
             f"{total} time stamps with a value leave {max(train, 0)} to train on, after {stop} for early stopping "
             f"and {holdout} held out; "
-            f"at least {max(LEAST_TRAIN, data.horizon + 2)} are needed.",
+            f"{max(LEAST_TRAIN, data.horizon + 2)} to train on is the least.",
             hint="Use a shorter --horizon or more history.",
         )
     train_end, stop_end = stamps[train - 1], stamps[train + stop - 1]
@@ -91,7 +91,8 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
     returns from the last close, in units of volatility, no skip. Sensors: values relative to the last value or to
     a causal mean of about a season (see :func:`_nearer`), with a linear skip over two weeks (fourteen seasons), at
     most 512 values and a tenth of the training rows. Truncated BPTT: 64 steps, at most an eighth of the training
-    rows; as many lanes as leave eight updates a pass, up to 32.
+    rows; as many lanes as leave eight updates a pass, up to 32. One thread where ``lanes * hidden`` is at most 2,048,
+    else as many as torch likes.
     """
     data, model, train = config.data, config.model, config.train
     spans = cut_spans(panel, config, until)
@@ -114,6 +115,9 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         skip = 0 if values < 8 else values
     updates_a_pass = max(1, rows // (lanes * (k1 if data.mode == "stream" else 1)))
     epochs = int(np.clip(round(train.updates / updates_a_pass), 2, 1000)) if train.epochs == "auto" else train.epochs
+    # a step of a small net is too short to be shared: threads would wait for each other, above all on a busy machine
+    small = lanes * model.hidden <= 2048
+    threads = 1 if train.threads is None and small else train.threads
     settled: dict[str, Any] = {
         "data.kind": kind,
         "data.k1": k1,
@@ -126,6 +130,7 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         "data.horizon_unit": price if data.horizon_unit == "auto" else data.horizon_unit,
         "model.skip": skip,
         "train.epochs": epochs,
+        "train.threads": threads,
         "train.patience": 8 if train.patience == "auto" else train.patience,
     }
     return config.override(**settled)

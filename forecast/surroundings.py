@@ -1,4 +1,4 @@
-"""What surrounds training: threads, generators, signals and the noise of other libraries, all put back afterwards."""
+"""What surrounds training: generators, signals and the noise of other libraries, all put back afterwards."""
 
 from __future__ import annotations
 
@@ -14,17 +14,6 @@ import torch
 
 def cuda_devices() -> list[int]:
     return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-
-
-@contextlib.contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -23,8 +23,9 @@ from forecast.model import Model, build_network, central
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
-from forecast.surroundings import cuda_devices, interruptible, quiet, threads
+from forecast.surroundings import cuda_devices, interruptible, quiet
 from forecast.tensors import device_chunks, tensors_of
+from forecast.threads import threads
 from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_whole, plan_windows, rows_before
 from pipelines.errors import DataError, TrainingError, UsageError
 from pipelines.panel import Panel
@@ -96,6 +97,11 @@ def fit(
         >>> model = fit(panel, horizon=5)  # doctest: +SKIP
         >>> model.predict()  # doctest: +SKIP
     """
+    if not isinstance(panel, Panel):
+        raise UsageError(
+            f"fit got {type(panel).__name__}, expected a Panel.",
+            hint="Make one: pipelines.load('AAPL'), pipelines.read_csv('plant.csv') or pipelines.from_frame(frame).",
+        )
     config = (config or Config()).override(**settings)
     _check_values(panel)
     config = settle(config, panel, until)
@@ -218,7 +224,7 @@ class _Watch(pl.Callback):
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss on the stop span is {loss} after {module.updates} updates.",
-                hint="Use a smaller --lr, or look for extreme values with `forecast data check`.",
+                hint="Use a smaller rate (--set train.lr=0.0005), or look for extremes with `forecast data check`.",
             )
         history = self.history
         history.epochs = self.stream.done

@@ -180,6 +180,9 @@ def verdict(
     if missing:
         text = f"{model} left {missing:,} forecasts out; what it left out cannot be scored, treat as no skill."
         return {"label": NO_SKILL, "text": text}
+    if baseline_loss == 0:
+        text = f"{baseline} makes no error at all: nothing moved, so there is nothing to forecast; treat as no skill."
+        return {"label": NO_SKILL, "text": text}
     if math.isnan(loss) or math.isnan(baseline_loss) or loss == baseline_loss:
         return {"label": NO_SKILL, "text": f"{model} equals {baseline} in {metric}; treat as no skill."}
     change = _percent(loss, baseline_loss)
@@ -195,8 +198,6 @@ def verdict(
 
 
 def _percent(loss: float, baseline_loss: float) -> str:
-    if baseline_loss == 0:
-        return "infinitely many %"
     share = abs(loss / baseline_loss - 1) * 100
     return f"{share:.1f} %" if share >= 0.05 else "less than 0.1 %"
 

@@ -125,9 +125,7 @@ def fetch(
     except _Busy as error:
         text = f"another process has been fetching it for {request.deadline:g} s (the deadline)"
         if found is None:
-            raise NetworkUnavailableError(
-                f"{request.ticker}: {text}.", hint="Try again in a moment."
-            ) from error
+            raise NetworkUnavailableError(f"{request.ticker}: {text}.", hint="Try again in a moment.") from error
         return replace(found, stale_since=found.fetched_at, why_stale=f"{text}.")
 
 

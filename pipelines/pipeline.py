@@ -83,7 +83,8 @@ class Pipeline:
         columns = {"y": logarithms(train) if spec.log else train.column("y")}
         columns |= {name: train.column(name) for name in names["past"]}
         values = {
-            name: _fit_series(train, column, spec.scaler, where, len(panel.ids)) for name, column in columns.items()
+            name: _fit_series(train, name, column, spec.scaler, where, len(panel.ids))
+            for name, column in columns.items()
         }
         seen = train.frame[list(names["future"])].to_numpy(np.float64)
         draft = Fitted(
@@ -247,7 +248,7 @@ def missing_future(
     ]
 
 
-def _fit_series(train: Panel, values: Array, kind: Kind, where: Index, total: int) -> Scaler:
+def _fit_series(train: Panel, name: str, values: Array, kind: Kind, where: Index, total: int) -> Scaler:
     """One center and unit per fitted series, from its training rows; the median of the others where it has none."""
     center, unit = np.full(total, np.nan), np.full(total, np.nan)
     for block in blocks(train.lengths):
@@ -257,5 +258,8 @@ def _fit_series(train: Panel, values: Array, kind: Kind, where: Index, total: in
         center[where[block[some]]], unit[where[block[some]]] = fitted.center[some], fitted.unit[some]
     known = ~np.isnan(center)
     if not known.any():
-        raise DataError("no series has an observed value in the training rows.", hint="Use a later cutoff.")
+        what = "the target" if name == "y" else f"covariate {name!r}"
+        raise DataError(
+            f"{what} has no value at all in the training rows.", hint="Leave the column out, or use more history."
+        )
     return Scaler(np.where(known, center, np.median(center[known])), np.where(known, unit, np.median(unit[known])))

@@ -31,7 +31,10 @@ def audit(
     from forecast.commands import screen
 
     report = audit_run(run, origins=origins, cutoffs=cutoffs, seed=seed or 0)
-    storage.dump_json(run / "audit.json", report.to_json())  # beside the manifest: `forecast report` shows it
+    try:  # beside the manifest: `forecast report` shows it
+        storage.dump_json(run / "audit.json", report.to_json())
+    except OSError as error:
+        screen.talk().print(f"audit.json was not written: {error.strerror}", markup=False)
     if json:
         screen.emit({"run": str(run), **report.to_json()})
     else:

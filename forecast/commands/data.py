@@ -94,7 +94,9 @@ def check(
     if "target" in given and len(given["target"]) == 1:
         given["target"] = given["target"][0]
     with screen.bar("reading"):
-        report = check_file(file, lookback=lookback, horizon=horizon, other=other, **given)
+        report = _as_fit_would(
+            check_file(file, lookback=lookback, horizon=horizon, other=other, **given), file, given, horizon
+        )
     if json:
         screen.emit(report.to_json())
     else:
@@ -153,3 +155,21 @@ def clear(
     screen.out().print(
         f"Removed {len(removed)} of the cache: {names}" if removed else "Nothing to remove.", markup=False
     )
+
+
+def _as_fit_would(report: Any, file: Path, given: dict[str, Any], horizon: int) -> Any:
+    """The report, refused if a fit with these flags would stop although the file itself is sound."""
+    from dataclasses import replace
+
+    from forecast.config import Config
+    from forecast.spans import cut_spans
+    from pipelines.errors import ToolkitError
+    from pipelines.sources.files import read_file
+
+    if report.verdict == "refused":
+        return report
+    try:
+        cut_spans(read_file(file, **given), Config.make(horizon=horizon))
+    except ToolkitError as error:
+        return replace(report, verdict="refused", text=f"a fit would stop: {error}")
+    return report

@@ -26,7 +26,7 @@ def predict(
     model = Model.load(run)
     panel = None
     if data["ticker"] or data["csv"] is not None:
-        panel = data_request(data).load()
+        panel = data_request(_like(model.panel, data)).load()
     forecast = model.predict(panel)
     history: Any = model.panel
     if json:
@@ -44,3 +44,13 @@ def predict(
     show_data(console, history)
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
     console.print(forecast_table(forecast, model.name, model.levels))
+
+
+def _like(saved: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` with the columns of the run where none were named: its target (of one series) and its covariates."""
+    filled = dict(data)
+    if data["csv"] is not None and not data["target"] and len(saved.ids) == 1 and saved.target != "y":
+        filled["target"] = [saved.target]
+    for role in ("past", "future", "static"):
+        filled[role] = data[role] or (saved.covariates(role) if data["csv"] is not None or role == "past" else None)
+    return filled

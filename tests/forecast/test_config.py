@@ -118,7 +118,7 @@ def test_spans_are_in_order_and_cover_everything(sensors) -> None:
     tail = round(0.15 * len(seen))
     assert spans.train_end == seen[len(seen) - 2 * tail - 1]
     assert spans.stop_end == seen[len(seen) - tail - 1]
-    with pytest.raises(TooShortError, match="at least"):
+    with pytest.raises(TooShortError, match="is the least"):
         cut_spans(sensors, Config.make(horizon=190))
 
 
