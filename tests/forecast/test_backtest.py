@@ -314,6 +314,7 @@ def run_script(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], cwd=ROOT, env=environment, stdout=-1, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
     store, table = tmp_path / "store", tmp_path / "frame"
     with run_script(str(store), str(table)) as victim:
@@ -331,6 +332,7 @@ def test_a_killed_backtest_goes_on_where_it_was(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(resumed, whole.frame.astype({"unique_id": str}), check_exact=True)
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
     panel = walks(200)
     options: dict[str, Any] = {"horizon": 2, "test": 20, "refit": 10, "config": small()}

@@ -360,6 +360,7 @@ def test_many_series_stay_small_and_say_so(several: Path, monkeypatch: pytest.Mo
     assert len(table.rows) == 3
 
 
+@pytest.mark.slow
 def test_a_panel_of_500(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     stamps = pd.date_range("2024-01-01", periods=60)

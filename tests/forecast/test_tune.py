@@ -531,6 +531,7 @@ def test_a_worker_joins_by_name_and_brings_the_same_data(panel: Panel, tmp_path:
     assert done.found["trials"]["spent"] == 3
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path: Path) -> None:
     y = walks(260).column("y")
     pd.DataFrame({"t": pd.date_range("2021-01-01", periods=260), "v": y}).to_csv(tmp_path / "a.csv", index=False)
