@@ -88,7 +88,8 @@ class ForecastModule(pl.LightningModule):
         self._state = None
 
     def training_step(self, bundle: Iterable[Batch], batch_idx: int) -> None:
-        optimizer = self.optimizers()
+        # the plain optimiser: Lightning's wrapper adds bookkeeping of steps that nobody reads to every update
+        optimizer = self.optimizers(use_pl_optimizer=False)
         weights = list(self.network.parameters())
         limit = self.config.train.clip
         total: Tensor | None = None
