@@ -112,6 +112,12 @@ def numeric_like(column: pd.Series) -> bool:
     return bool(number.mean() > 0.8)
 
 
+def _is_empty(column: pd.Series) -> bool:
+    if not is_text(column) or pd.api.types.is_datetime64_any_dtype(column):
+        return bool(column.isna().all())
+    return bool(is_missing(tidy(column)).all())
+
+
 # -- time ---------------------------------------------------------------------------------------------
 
 
@@ -253,6 +259,10 @@ def target_columns(
     if prices:
         notes.append(f"Target: {prices['close']} (a price file; choose another with --target).")
         return (prices["close"],)
+    empty = [name for name in names if _is_empty(frame[name])]
+    if empty:
+        notes.append(f"{', '.join(empty[:5])}: no value at all, passed over.")
+    names = [name for name in names if name not in empty]
     numbers = [name for name in names if numeric_like(frame[name]) and not _counts_rows(frame[name], name)]
     usual = [name for name in numbers if key(name) in VALUE_NAMES]
     if len(numbers) == 1 or len(usual) == 1:

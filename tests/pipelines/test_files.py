@@ -483,3 +483,12 @@ def test_a_damaged_file_is_read_or_refused_with_a_remedy_and_never_crashes(
         refusal = error
     assert refusal is None or refusal.hint
     assert check_file(path).verdict in ("fine", "usable", "refused")
+
+
+def test_a_column_without_any_value_is_passed_over_and_said(tmp_path: Path) -> None:
+    """Never in silence: the person may have meant it."""
+    rows = "\n".join(f"2024-01-{day:02d},,{day}" for day in range(1, 29))
+    (tmp_path / "p.csv").write_text(f"when,power,temperature\n{rows}\n")
+    panel = read_csv(tmp_path / "p.csv")
+    assert panel.target == "temperature"
+    assert any("power: no value at all" in note for note in panel.notes)
