@@ -15,16 +15,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from forecast.family import FAMILY
 from forecast.ranges import Choice, Range
 from pipelines.errors import UsageError, did_you_mean
 
 Auto = Literal["auto"]
-CORES = (
-    "rnn",
-    "rnn-relu",
-    "lstm",
-    "gru",
-)  # the registry of forecast.nn.cores, known here without torch; a test compares
+CORES = tuple(FAMILY)
 
 
 class _Section(BaseModel):
@@ -39,26 +35,35 @@ class DataConfig(_Section):
         description="price: log returns in units of volatility. sensor: values relative to a causal mean.",
     )
     horizon: int = Field(default=5, ge=1, le=10_000, description="Steps ahead.")
-    mode: Literal["stream", "window"] = Field(default="stream", description="Stateful lanes, or shuffled windows.")
+    mode: Literal["auto", "stream", "window"] = Field(
+        default="auto", description="Stateful lanes, or shuffled windows; auto: stream where the net can."
+    )
     lookback: Annotated[int, Range(20, 120, when=("data.mode", ("window",)))] = Field(
         default=60, ge=1, description="Window mode only: rows a window reads."
     )
     lanes: int | Auto = Field(default="auto", description="Parallel lanes (stream) or windows per batch (window).")
-    k1: Annotated[int | Auto, Choice(("auto", 16, 32), when=("data.mode", ("stream",)))] = Field(
+    k1: Annotated[int | Auto, Choice(("auto", 16, 32), when=("data.mode", ("auto", "stream")))] = Field(
         default="auto", description="Truncated BPTT: steps between updates."
     )
     k2: int | Auto = Field(default="auto", description="Truncated BPTT: steps back-propagated; at least k1.")
     stop: float = Field(default=0.15, gt=0, lt=0.9, description="Share of the time span used for early stopping.")
     holdout: float = Field(default=0.15, ge=0, lt=0.9, description="Share of the time span held out for scoring.")
     log: bool | Auto = Field(default="auto", description="Forecast the logarithm.")
-    anchor: Literal["auto", "last", "mean"] = Field(default="auto", description="What the forecast is relative to.")
+    anchor: Literal["auto", "last", "mean", "none"] = Field(
+        default="auto", description="What the forecast is relative to; none: the value itself is forecast."
+    )
     scale: Literal["auto", "one", "volatility"] = Field(default="auto", description="Unit of the forecast change.")
-    horizon_unit: bool | Auto = Field(default="auto", description="One unit per step ahead.")
+    unit: Literal["auto", "one", "all", "step"] = Field(
+        default="auto", description="Residuals as they are, in one unit for all steps ahead, or in one per step."
+    )
     scaler: Literal["standard", "robust", "minmax", "none"] = "standard"
     season: int | None = Field(default=None, ge=1, description="Steps in a season; from the frequency when not given.")
     short: int | None = Field(default=None, ge=2, description="Window of the short causal mean.")
     long: int | None = Field(default=None, ge=2, description="Window of the long causal mean.")
-    level: bool = False
+    features: Literal["relative", "level", "both"] = Field(
+        default="relative",
+        description="What the net reads: values relative to causal means, the value itself, or both.",
+    )
     calendar: bool = True
     clip: float = Field(default=10.0, gt=0)
 
@@ -90,7 +95,9 @@ class ModelConfig(_Section):
         default=False, description="Dropout with one mask for all steps of a chunk (Gal and Ghahramani 2016)."
     )
     bidirectional: bool = Field(default=False, description="Window mode only.")
-    head: Literal["point", "quantile"] = "quantile"
+    head: Literal["auto", "point", "quantile"] = Field(
+        default="auto", description="What is predicted; auto: quantiles where the net can."
+    )
     loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Point head only.")
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     skip: Annotated[int | Auto, Choice(("auto", 0), when=("data.kind", ("sensor",)))] = Field(

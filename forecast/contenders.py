@@ -78,7 +78,7 @@ class Contender(Protocol):
 
 
 # -- nets --------------------------------------------------------------------------------------
-SHAPE = ("data.kind", "data.season", "data.anchor", "data.log", "data.scale", "data.horizon_unit", "model.skip")
+SHAPE = ("data.kind", "data.season", "data.anchor", "data.log", "data.scale", "data.unit", "model.skip")
 """Settings that decide which weights a net has and what they mean."""
 
 

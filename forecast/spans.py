@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from forecast.config import Config
-from pipelines.errors import TooShortError
+from forecast.family import FAMILY
+from pipelines.errors import TooShortError, UsageError
 from pipelines.features import Hold, Mean
 from pipelines.panel import Panel
 from pipelines.prepared import PipelineSpec
@@ -102,24 +103,28 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
     price = kind == "price"
     rows, longest = int(spans.train.sum()), int(spans.train.max())
     season = data.season or panel.grid.season
+    mode: str = data.mode
+    if mode == "auto":
+        mode = "stream" if FAMILY[model.core].streams and not model.bidirectional else "window"
     k1 = min(64, max(8, longest // 8)) if data.k1 == "auto" else data.k1
     if data.k1 == "auto" and data.k2 != "auto":
         k1 = min(k1, data.k2) if isinstance(data.k2, int) else k1
     k2 = k1 if data.k2 == "auto" else data.k2
     lanes = data.lanes
     if lanes == "auto":
-        lanes = 32 if data.mode == "window" else int(np.clip(2 ** np.floor(np.log2(max(1, rows / (8 * k1)))), 1, 32))
+        lanes = 32 if mode == "window" else int(np.clip(2 ** np.floor(np.log2(max(1, rows / (8 * k1)))), 1, 32))
     skip = model.skip
     if skip == "auto":
         values = 0 if price else min(14 * max(season, 1), 512, longest // 10)
         skip = 0 if values < 8 else values
-    updates_a_pass = max(1, rows // (lanes * (k1 if data.mode == "stream" else 1)))
+    updates_a_pass = max(1, rows // (lanes * (k1 if mode == "stream" else 1)))
     epochs = int(np.clip(round(train.updates / updates_a_pass), 2, 1000)) if train.epochs == "auto" else train.epochs
     # a step of a small net is too short to be shared: threads would wait for each other, above all on a busy machine
     small = lanes * model.hidden <= 2048
     threads = 1 if train.threads is None and small else train.threads
     settled: dict[str, Any] = {
         "data.kind": kind,
+        "data.mode": mode,
         "data.k1": k1,
         "data.k2": k2,
         "data.lanes": lanes,
@@ -127,7 +132,8 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         "data.log": price if data.log == "auto" else data.log,
         "data.anchor": data.anchor if data.anchor != "auto" else "last" if price else _nearer(panel, spans, config),
         "data.scale": ("volatility" if price else "one") if data.scale == "auto" else data.scale,
-        "data.horizon_unit": price if data.horizon_unit == "auto" else data.horizon_unit,
+        "data.unit": ("step" if price else "all") if data.unit == "auto" else data.unit,
+        "model.head": (FAMILY[model.core].heads or ("quantile",))[0] if model.head == "auto" else model.head,
         "model.skip": skip,
         "train.epochs": epochs,
         "train.threads": threads,
@@ -170,13 +176,19 @@ def looks_like_prices(panel: Panel) -> bool:
     return prices and not bool(np.any(panel.column("y") <= 0))
 
 
+def _settled(value: str) -> Any:
+    if value == "auto":
+        raise UsageError("the configuration still says 'auto'.", hint="Settle it first (forecast.spans.settle).")
+    return value
+
+
 def pipeline_spec(config: Config) -> PipelineSpec:
     """The pipeline a settled configuration asks for."""
     data = config.data
     skip = int(config.model.skip)
     return PipelineSpec(
-        horizon=data.horizon, log=bool(data.log), anchor="mean" if data.anchor == "mean" else "last",
-        scale="volatility" if data.scale == "volatility" else "one", horizon_unit=bool(data.horizon_unit),
-        scaler=data.scaler, season=data.season, short=data.short, long=data.long, level=data.level,
+        horizon=data.horizon, log=bool(data.log), anchor=_settled(data.anchor), scale=_settled(data.scale),
+        unit=_settled(data.unit), features=data.features,
+        scaler=data.scaler, season=data.season, short=data.short, long=data.long,
         calendar=data.calendar, context=max(0, skip - 1), clip=data.clip,
     )  # fmt: skip

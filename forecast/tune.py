@@ -43,7 +43,7 @@ from pipelines.panel import Panel
 
 UNITS = frozenset(
     {"model.head", "model.loss", "model.quantiles"}
-    | {f"data.{name}" for name in ("kind", "log", "anchor", "scale", "horizon_unit", "short", "long", "season", "stop")}
+    | {f"data.{name}" for name in ("kind", "log", "anchor", "scale", "unit", "short", "long", "season", "stop")}
 )  # settings that change what a stop loss is measured in
 
 Told = Callable[[optuna.Study, FrozenTrial | None], None]

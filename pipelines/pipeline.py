@@ -6,8 +6,8 @@ the training rows of all series.
 
 What a net predicts at origin ``t`` for step ``h`` is a residual,
 ``(z[t + h] - anchor[t]) / (scale[t] * unit[h])``, where ``z`` is the standardised value, ``anchor`` the last
-value or a causal mean, ``scale`` one or a causal volatility, and ``unit`` the root mean square of that
-residual over the training rows. :meth:`Pipeline.invert` undoes it exactly.
+value, a causal mean or nothing, ``scale`` one or a causal volatility, and ``unit`` the root mean square of that
+residual over the training rows, or one. :meth:`Pipeline.invert` undoes it exactly.
 
 Assumptions, named: a series without training rows is scaled like the median of the others; features are
 clipped at ``clip`` training standard deviations; a forecast of a log-transformed target is the exponential
@@ -29,6 +29,7 @@ from pipelines.features import State
 from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.prepared import (
+    LEVEL,
     Fitted,
     PipelineSpec,
     Prepared,
@@ -97,7 +98,7 @@ class Pipeline:
         draft = replace(draft, volatility=self._fit_volatility(train, draft, where))
         raw = Preparer(spec, draft).run(train, None, where, raw=True)
         real = real_rows(raw)
-        draft = replace(draft, features=Scaler.fit(raw.x[real].astype(np.float64)), unit=self._fit_unit(raw))
+        draft = replace(draft, features=self._fit_features(raw.x[real], draft), unit=self._fit_unit(raw))
         return Pipeline(spec, draft)
 
     def _fit_volatility(self, train: Panel, draft: Fitted, where: Index) -> Array:
@@ -111,6 +112,13 @@ class Pipeline:
         usable = out[np.isfinite(out) & (out > 1e-9)]
         typical = float(np.median(usable)) if len(usable) else 1.0
         return np.where(np.isfinite(out) & (out > 1e-9), out, typical)
+
+    def _fit_features(self, x: NDArray[np.float32], draft: Fitted) -> Scaler:
+        """Every feature standardised, but for levels: the scaler of the values has done that as it was asked to."""
+        scaler = Scaler.fit(x.astype(np.float64))
+        names = Preparer(self.spec, draft).feature_names
+        done = np.array([name == LEVEL or name.endswith(f":{LEVEL}") for name in names])
+        return Scaler(np.where(done, 0.0, scaler.center), np.where(done, 1.0, scaler.unit))
 
     def _fit_unit(self, raw: Prepared) -> Array:
         """Root mean square residual of every step ahead over targets inside the training rows."""
@@ -133,7 +141,9 @@ class Pipeline:
             )
         rms = np.sqrt(total / np.maximum(count, 1))
         pooled = float(np.sqrt(total.sum() / count.sum()))
-        unit = np.where(count > 0, rms, pooled) if self.spec.horizon_unit else np.full(horizon, pooled)
+        if self.spec.unit == "one":
+            return np.ones(horizon)
+        unit = np.where(count > 0, rms, pooled) if self.spec.unit == "step" else np.full(horizon, pooled)
         # nothing ever moved: a unit so small that whatever the net says, the forecast stays where the series is
         return np.where(unit > 1e-9, unit, 1e-3)
 

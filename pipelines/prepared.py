@@ -37,6 +37,9 @@ Single = NDArray[np.float32]
 Index = NDArray[np.int64]
 
 
+LEVEL = "level"  # the feature that is the standardised value itself
+
+
 @dataclass(frozen=True)
 class PipelineSpec:
     """What to do with the values; nothing here is learned from data.
@@ -44,12 +47,15 @@ class PipelineSpec:
     Args:
         horizon: steps ahead that are predicted, ``H``.
         log: predict the logarithm (prices: residuals are log returns).
-        anchor: what residuals are relative to: the ``"last"`` value, or the causal ``"mean"`` over ``short``.
+        anchor: what residuals are relative to: the ``"last"`` value, the causal ``"mean"`` over ``short``, or
+            ``"none"``: the standardised value itself is predicted.
         scale: residuals in units of ``"one"`` (training spread) or of the causal ``"volatility"``.
-        horizon_unit: one ``unit`` per step ahead instead of one for all (prices: near steps move less).
+        unit: residuals in their training root mean square over ``"all"`` steps ahead, in one per ``"step"`` ahead
+            (prices: near steps move less), or in the scaler's own unit, ``"one"``.
         scaler: how values are standardised.
         season, short, long: steps; ``None`` means the season of the grid, about one and about seven of them.
-        level: also show the net the standardised value itself, not only differences and relative values.
+        features: show the net values ``"relative"`` to causal means and differences, the standardised ``"level"``
+            itself, or ``"both"``.
         calendar: also show time of day, week and year.
         context: how many values before each origin a linear skip reads (0: none).
         clip: features beyond this many training standard deviations are cut off.
@@ -57,14 +63,14 @@ class PipelineSpec:
 
     horizon: int
     log: bool = False
-    anchor: Literal["last", "mean"] = "last"
+    anchor: Literal["last", "mean", "none"] = "last"
     scale: Literal["one", "volatility"] = "one"
-    horizon_unit: bool = False
+    unit: Literal["one", "all", "step"] = "all"
     scaler: Kind = "standard"
     season: int | None = None
     short: int | None = None
     long: int | None = None
-    level: bool = False
+    features: Literal["relative", "level", "both"] = "relative"
     calendar: bool = True
     context: int = 0
     clip: float = 10.0
@@ -149,23 +155,27 @@ class Preparer:
 
     def _bank(self) -> list[tuple[str, str, Scan]]:
         """(name, source column, scan) of every feature that reads values, in the order of the columns."""
-        fitted, spec = self.fitted, self.spec
-        own: list[tuple[str, str, Scan]] = [
-            ("relative", "y", Relative(fitted.short)),
-            ("gap", "y", Gap(fitted.short, fitted.long)),
-            ("difference", "y", Difference(1)),
-            ("volatility", "y", Volatility(fitted.long)),
-        ]
-        if fitted.season > 1:
-            own.insert(3, ("seasonal", "y", Difference(fitted.season)))
-        if spec.level:
-            own.append(("level", "y", Tail(1)))
-        for name in fitted.past:
+        fitted, kind = self.fitted, self.spec.features
+        own: list[tuple[str, str, Scan]] = []
+        if kind != "level":
             own += [
-                (f"{name}:relative", name, Relative(fitted.short)),
-                (f"{name}:gap", name, Gap(fitted.short, fitted.long)),
-                (f"{name}:difference", name, Difference(1)),
+                ("relative", "y", Relative(fitted.short)),
+                ("gap", "y", Gap(fitted.short, fitted.long)),
+                ("difference", "y", Difference(1)),
+                *([("seasonal", "y", Difference(fitted.season))] if fitted.season > 1 else []),
+                ("volatility", "y", Volatility(fitted.long)),
             ]
+        if kind != "relative":
+            own.append((LEVEL, "y", Tail(1)))
+        for name in fitted.past:
+            if kind != "level":
+                own += [
+                    (f"{name}:relative", name, Relative(fitted.short)),
+                    (f"{name}:gap", name, Gap(fitted.short, fitted.long)),
+                    (f"{name}:difference", name, Difference(1)),
+                ]
+            if kind != "relative":
+                own.append((f"{name}:{LEVEL}", name, Tail(1)))
         return own
 
     def _check(self, panel: Panel) -> None:
@@ -258,9 +268,12 @@ class Preparer:
         for name, source, operation in self._bank():
             features[name] = scan(name, source, operation)
         z, typical = held["y"], fitted.volatility[where, None]
-        volatility = np.maximum(features["volatility"], 0.1 * typical)
+        moved = features["volatility"] if "volatility" in features else scan("volatility", "y", Volatility(fitted.long))
+        volatility = np.maximum(moved, 0.1 * typical)
         features["volatility"] = np.log(volatility / typical)
         anchor = scan("anchor", "y", Mean(fitted.short)) if spec.anchor == "mean" else z
+        if spec.anchor == "none":
+            anchor = np.zeros_like(z)
         scale = volatility if spec.scale == "volatility" else np.ones_like(z)
         tail = Tail(spec.context + 1)
         past = (_take(begin, "context") or tail.init(z[:, 0]))["tail"]

@@ -42,7 +42,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines",),
 )
 FORECAST: tuple[tuple[str, ...], ...] = (
-    ("forecast.ranges",),
+    ("forecast.ranges", "forecast.family"),
     (
         "forecast.config",
         "forecast.metrics",

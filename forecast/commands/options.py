@@ -105,7 +105,10 @@ Preset = Annotated[
     str | None, typer.Option("--preset", help="A named configuration: price or sensor.", rich_help_panel=MODEL)
 ]
 Horizon = Annotated[int | None, typer.Option("--horizon", help="Steps ahead.  [default: 5]", rich_help_panel=MODEL)]
-Mode = Annotated[str | None, typer.Option("--mode", help="stream or window.  [default: stream]", rich_help_panel=MODEL)]
+Mode = Annotated[
+    str | None,
+    typer.Option("--mode", help="stream or window.  [default: stream where the net can]", rich_help_panel=MODEL),
+]
 Lookback = Annotated[
     int | None, typer.Option("--lookback", help="Rows a window reads (with --mode window).", rich_help_panel=MODEL)
 ]

@@ -56,8 +56,15 @@ class Core(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """``x [B, K, D]`` and a state to features ``[B, K, F]`` and the state after step K."""
+        """``x [B, K, D]`` and a state to features ``[B, K, F]`` and the state after step K.
+
+        A core that reads windows only may return the features of the last step alone, ``[B, 1, F]``.
+        """
         raise NotImplementedError
+
+    def newest(self, features: Tensor) -> Tensor:
+        """``[B, 1, F]``: what an origin at the last step of a window reads of the window's features."""
+        return features[:, -1:]
 
 
 def reset_state(state: State, reset: Tensor) -> State:
@@ -120,6 +127,12 @@ class RecurrentCore(Core):
             features, last = self.rnn(x, layers_first[0])
             after = (last,)
         return features, tuple(tensor.transpose(0, 1) for tensor in after)
+
+    def newest(self, features: Tensor) -> Tensor:
+        if self.streams:
+            return features[:, -1:]
+        half = self.rnn.hidden_size  # the backward half has read the whole window at the first step
+        return torch.cat([features[:, -1:, :half], features[:, :1, half:]], dim=-1)
 
     def _variational(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         rnn, rate, sides = self.rnn, self.variational, 2 if self.rnn.bidirectional else 1

@@ -143,15 +143,14 @@ class Network(nn.Module):
         return self.core.initial(batch)
 
     def run(self, x: Tensor, static: Tensor, state: State) -> tuple[Tensor, State]:
-        """The recurrent path: ``x [B, K, F]``, ``static [B, Fs]`` -> features ``[B, K, D]`` and the state after."""
+        """The recurrent path: ``x [B, K, F]``, ``static [B, Fs]`` -> features ``[B, K, D]`` and the state after.
+
+        Of a window that is not read as a stream: the features of its last step, ``[B, 1, D]``.
+        """
         if static.shape[-1]:
             x = torch.cat([x, static[:, None].expand(-1, x.shape[1], -1)], dim=-1)
         features, state = self.core(x, state)
-        if not self.core.streams:  # the backward half has read the whole window at the first step
-            half = features.shape[-1] // 2
-            backward = features[:, :1, half:].expand(-1, features.shape[1], -1)
-            features = torch.cat([features[..., :half], backward], dim=-1)
-        return features, state
+        return features if self.core.streams else self.core.newest(features), state
 
     def params(self, features: Tensor, batch: Batch) -> Tensor:
         """The read-out at every origin of ``batch``: ``[B, K, D] -> [B, K, H, P]``."""

@@ -349,7 +349,7 @@ def test_future_rows_inside_the_history_are_no_trouble(make_panel) -> None:
 
 def test_bidirectional_streams_are_refused(walk) -> None:
     with pytest.raises(UsageError, match="reads its window from both ends"):
-        forecast.fit(walk, **TINY, bidirectional=True)
+        forecast.fit(walk, **TINY, bidirectional=True, mode="stream")
 
 
 def test_unknown_series(models, make_panel) -> None:

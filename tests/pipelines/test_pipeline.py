@@ -19,10 +19,11 @@ from pipelines.prepared import PipelineSpec
 from pipelines.scale import Scaler
 
 SPECS = {
-    "price": PipelineSpec(horizon=4, log=True, scale="volatility", horizon_unit=True),
-    "sensor": PipelineSpec(horizon=4, anchor="mean", context=30, level=True),
+    "price": PipelineSpec(horizon=4, log=True, scale="volatility", unit="step"),
+    "sensor": PipelineSpec(horizon=4, anchor="mean", context=30, features="both"),
     "robust": PipelineSpec(horizon=4, scaler="robust"),
     "minmax": PipelineSpec(horizon=4, scaler="minmax", calendar=False),
+    "classic": PipelineSpec(horizon=4, anchor="none", unit="one", features="level", calendar=False, scaler="minmax"),
 }
 UNTIL = "2020-01-09"
 
@@ -99,10 +100,26 @@ def test_features_are_scaled_by_training_rows(panel: Panel) -> None:
     pipeline = Pipeline(SPECS["sensor"]).fit(panel, UNTIL)
     prepared = pipeline.transform(panel.up_to(UNTIL))
     rows = np.concatenate([np.arange(a, a + n) for a, n in zip(prepared.offsets, prepared.lengths, strict=True)])
-    assert prepared.x[rows].mean(axis=0) == pytest.approx(np.zeros(prepared.x.shape[1]), abs=1e-3)
+    other = [i for i, name in enumerate(pipeline.feature_names) if name != "level"]  # scaled where it is observed
+    assert prepared.x[rows][:, other].mean(axis=0) == pytest.approx(np.zeros(len(other)), abs=1e-3)
     spread = prepared.x[rows].std(axis=0)
     assert spread == pytest.approx(np.ones(len(spread)), abs=0.05)
     assert prepared.x.shape[1] == len(pipeline.feature_names)
+
+
+def test_the_classic_reads_and_predicts_scaled_values(panel: Panel) -> None:
+    spec = PipelineSpec(horizon=4, anchor="none", unit="one", features="level", calendar=False, scaler="minmax")
+    pipeline = Pipeline(spec).fit(panel, UNTIL)
+    prepared = pipeline.transform(panel)
+    train = prepared.x[: int(panel.up_to(UNTIL).lengths[0])]
+    assert set(pipeline.feature_names) - {"elapsed", "open:now"} <= {"level", "temp:level"}
+    assert (float(train[:, 0].min()), float(train[:, 0].max())) == pytest.approx((0.0, 1.0))
+    assert not prepared.anchor.any() and np.array_equal(prepared.unit, np.ones(4))
+    y = panel.column("y")[:1][:, None].repeat(4, axis=1)
+    zeros, where = np.zeros(1), np.zeros(1, np.int64)
+    z = pipeline.residual(y, zeros, np.ones(1), where)
+    assert z[0, 0] == pytest.approx(prepared.x[0, 0], abs=1e-6)  # the target is what the net reads, a step later
+    assert pipeline.invert(z, zeros, np.ones(1), where) == pytest.approx(y)
 
 
 def test_outliers_are_clipped(panel: Panel) -> None:
