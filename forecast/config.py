@@ -20,6 +20,7 @@ from forecast.ranges import Choice, Range
 from pipelines.errors import UsageError, did_you_mean
 
 Auto = Literal["auto"]
+RECURRENT = ("rnn", "rnn-relu", "lstm", "gru")
 CORES = tuple(FAMILY)
 
 
@@ -95,6 +96,11 @@ class ModelConfig(_Section):
         default=False, description="Dropout with one mask for all steps of a chunk (Gal and Ghahramani 2016)."
     )
     bidirectional: bool = Field(default=False, description="Window mode only.")
+    init: Literal["auto", "orthogonal", "identity", "chrono", "torch"] = Field(
+        default="auto",
+        description="Initial recurrent weights: orthogonal, identity (IRNN), chrono (gates of lstm and gru open for up "
+        "to k2 steps; arXiv 1804.11188), or torch's own; auto: what suits the net.",
+    )
     head: Literal["auto", "point", "quantile"] = Field(
         default="auto", description="What is predicted; auto: quantiles where the net can."
     )
@@ -137,11 +143,21 @@ class TrainConfig(_Section):
         default="auto", description="Passes over the training rows; auto: from the number of updates."
     )
     updates: int = Field(default=1500, ge=1, description="Updates aimed at when epochs is auto.")
-    optimizer: Literal["adam", "adamw", "rmsprop"] = "adamw"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="Of rmsprop and sgd.")
     lr: Annotated[float, Range(3e-4, 1e-2, log=True)] = Field(default=2e-3, gt=0)
     weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = Field(default=1e-4, ge=0)
     clip: Annotated[float, Range(0.1, 10.0, log=True, when=("model.core", ("rnn", "rnn-relu")))] = Field(
         default=1.0, ge=0, description="Largest gradient norm; 0 for no clipping."
+    )
+    clip_value: float = Field(
+        default=0.0, ge=0, description="Largest gradient of a single weight, cut before the norm is; 0 for no cutting."
+    )
+    activation: float = Field(
+        default=0.0, ge=0, description="Penalty on the mean square of the net's features (AR; arXiv 1708.01009)."
+    )
+    slowness: float = Field(
+        default=0.0, ge=0, description="Penalty on the mean square of their change from step to step (TAR)."
     )
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
     patience: int | Auto = Field(default="auto", description="Checks without a better stop loss before training ends.")
@@ -159,6 +175,12 @@ class TrainConfig(_Section):
             raise ValueError("must be at least 1")
         return value
 
+    @model_validator(mode="after")
+    def _momentum(self) -> Self:
+        if self.momentum and self.optimizer not in ("rmsprop", "sgd"):
+            raise ValueError(f"momentum goes with rmsprop and sgd; {self.optimizer} has its own")
+        return self
+
 
 class Config(_Section):
     """Everything about a fit that is not data.
@@ -171,6 +193,18 @@ class Config(_Section):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _remedies(self) -> Self:
+        model = self.model
+        if model.init != "auto" and model.core not in RECURRENT:
+            raise ValueError(f"model.init is for {', '.join(RECURRENT)}; {model.core} draws its weights its own way")
+        if model.init == "chrono" and model.core not in ("lstm", "gru"):
+            raise ValueError(f"model.init=chrono sets the gates of an lstm or gru; {model.core} has none")
+        if self.train.slowness and (model.core not in RECURRENT or model.bidirectional):
+            what = "a bidirectional net" if model.bidirectional else model.core
+            raise ValueError(f"train.slowness needs features at every step in time order; {what} has none")
+        return self
 
     @classmethod
     def make(cls, values: Mapping[str, Any] | None = None, **dotted: Any) -> Config:

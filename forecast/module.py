@@ -6,12 +6,12 @@ one after the first ``k1`` steps.
 
 A Lightning batch is a :class:`forecast.data.Bundle` of several chunks with one update each, so this module
 optimises by hand (Lightning's ``manual_backward`` keeps precision and accelerators working) and clips by
-the norm in the configuration; leave ``Trainer(gradient_clip_val=...)`` unset.
+the value and the norm in the configuration; leave ``Trainer(gradient_clip_val=...)`` unset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -58,11 +58,16 @@ class ForecastModule(pl.LightningModule):
         network: the net to train.
         config: settled configuration; its ``train`` section is read here.
         average: updated behind every step.
+        probe: called with the network behind every backward pass, before gradients are clipped (``forecast.diagnose``).
     """
 
-    def __init__(self, network: Network, config: Config, average: WeightAverage | None = None) -> None:
+    def __init__(
+        self, network: Network, config: Config, average: WeightAverage | None = None,
+        probe: Callable[[nn.Module], None] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.network, self.config, self.average = network, config, average
+        self.network, self.config, self.average, self.probe = network, config, average, probe
+        self._penalised = bool(config.train.activation or config.train.slowness)
         self.automatic_optimization = False
         self._state: State | None = None
         self.updates = 0
@@ -82,7 +87,21 @@ class ForecastModule(pl.LightningModule):
         else:
             features, carry = net.run(batch.x, batch.static, state)
         self._state = detach_state(carry)
-        return net.loss(net.params(features, batch), batch)
+        loss = net.loss(net.params(features, batch), batch)
+        return loss + self._penalty(features) if self._penalised else loss
+
+    def _penalty(self, features: Tensor) -> Tensor:
+        """Activation and temporal activation regularisation of ``features [B, K, D]`` (Merity et al. 2017, 1708.01009).
+
+        The mean square of the features, and of their change from one step to the next.
+        """
+        train = self.config.train
+        penalty = features.new_zeros(())
+        if train.activation:
+            penalty = penalty + train.activation * features.square().mean()
+        if train.slowness and features.shape[1] > 1:
+            penalty = penalty + train.slowness * features.diff(dim=1).square().mean()
+        return penalty
 
     def on_train_epoch_start(self) -> None:
         self._state = None
@@ -91,13 +110,17 @@ class ForecastModule(pl.LightningModule):
         # the plain optimiser: Lightning's wrapper adds bookkeeping of steps that nobody reads to every update
         optimizer = self.optimizers(use_pl_optimizer=False)
         weights = list(self.network.parameters())
-        limit = self.config.train.clip
+        limit, bound = self.config.train.clip, self.config.train.clip_value
         total: Tensor | None = None
         count = 0
         for batch in bundle:
             loss = self.chunk_loss(batch)
             optimizer.zero_grad()  # type: ignore[union-attr]
             self.manual_backward(loss)
+            if self.probe is not None:
+                self.probe(self.network)
+            if bound:
+                nn.utils.clip_grad_value_(weights, bound)
             if limit:
                 nn.utils.clip_grad_norm_(weights, limit)
             optimizer.step()  # type: ignore[union-attr]
@@ -122,6 +145,12 @@ class ForecastModule(pl.LightningModule):
         weights = self.network.parameters()
         fused = next(self.network.parameters()).device.type in ("cpu", "cuda")
         if train.optimizer == "rmsprop":
-            return torch.optim.RMSprop(weights, lr=train.lr, weight_decay=train.weight_decay, foreach=True)
+            return torch.optim.RMSprop(
+                weights, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, foreach=True
+            )
+        if train.optimizer == "sgd":
+            return torch.optim.SGD(
+                weights, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=fused
+            )
         kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
         return kind(weights, lr=train.lr, weight_decay=train.weight_decay, fused=fused)

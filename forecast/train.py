@@ -71,6 +71,7 @@ def fit(
     progress: Callable[[Progress], None] | None = None,
     initial: Mapping[str, Tensor] | None = None,
     checked: Callable[[int, float], None] | None = None,
+    probe: Callable[[torch.nn.Module], None] | None = None,
     prepare: Prepare | None = None,
     until: pd.Timestamp | None = None,
     **settings: Any,
@@ -83,6 +84,7 @@ def fit(
         progress: called a few times a second with a :class:`Progress`.
         initial: weights by name to start from instead of fresh ones (a warm refit); the rest is fitted anew.
         checked: told ``(updates, stop loss)`` after every look at the stop span; may raise to end training.
+        probe: called with the net behind every backward pass, before gradients are clipped.
         until: hold out everything behind this stamp, instead of the share ``data.holdout``.
         prepare: stands in for :func:`prepare_rows`, for callers that fit many nets on the same rows.
 
@@ -113,7 +115,7 @@ def fit(
         network = build_network(config, pipeline)
         if initial is not None:
             _start_from(network, initial)
-        history = _train(network, prepared, config, spans, progress, checked)
+        history = _train(network, prepared, config, spans, progress, checked, probe)
         calibration = _calibrate(network, pipeline, prepared, config, spans)
         history.seconds = time.perf_counter() - began
         facts = {
@@ -151,7 +153,7 @@ def _check_values(panel: Panel) -> None:
 
 def _train(
     network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None,
-    checked: Callable[[int, float], None] | None,
+    checked: Callable[[int, float], None] | None, probe: Callable[[torch.nn.Module], None] | None,
 ) -> History:  # fmt: skip
     """Find the weights and leave the best (averaged) ones in ``network``."""
     data, train = config.data, config.train
@@ -166,7 +168,7 @@ def _train(
     stream.total = _int(train.epochs)
     stream.passes = min(_int(train.epochs), max(1, -(-CHECK_UPDATES // updates_a_pass)))
     average = WeightAverage(network, train.average) if train.average else None
-    module = ForecastModule(network, config, average)
+    module = ForecastModule(network, config, average, probe)
     watch = _Watch(prepared, rank, config, stream, updates_a_pass, progress, checked)
     with quiet():
         try:

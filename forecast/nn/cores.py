@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from forecast.nn.gru import GRU
-from forecast.nn.init import initialise
+from forecast.nn.init import INITS, initialise
 from pipelines.errors import UsageError, did_you_mean
 
 State = tuple[Tensor, ...]
@@ -92,14 +92,16 @@ class RecurrentCore(Core):
     columns of the recurrent matrices so that the fused kernels serve (as in Merity et al. 2017).
     """
 
-    def __init__(self, rnn: nn.RNN | nn.LSTM | nn.GRU, *, init: str = "orthogonal", variational: float = 0.0) -> None:
+    def __init__(
+        self, rnn: nn.RNN | nn.LSTM | nn.GRU, *, init: str = "orthogonal", memory: int = 64, variational: float = 0.0
+    ) -> None:
         super().__init__()
         self.rnn = rnn
         self.variational = variational
         self.out_features = rnn.hidden_size * (2 if rnn.bidirectional else 1)
         self.streams = not rnn.bidirectional
         self._tensors = 2 if rnn.mode == "LSTM" else 1
-        initialise(rnn, identity=init == "identity")
+        initialise(rnn, init, memory=memory)
 
     def initial(
         self,
@@ -161,9 +163,6 @@ class RecurrentCore(Core):
         return x, tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
 
-_INITS = ("orthogonal", "identity")
-
-
 def _recurrent(kind: str) -> Callable[..., Core]:
     def build(
         *,
@@ -174,11 +173,14 @@ def _recurrent(kind: str) -> Callable[..., Core]:
         bidirectional: bool = False,
         variational: bool = False,
         init: str = "orthogonal",
+        memory: int = 64,
     ) -> Core:
-        if init not in _INITS:
+        if init not in INITS:
             raise UsageError(
-                f"Unknown init {init!r}.{did_you_mean(init, _INITS)}", hint=f"Expected one of {', '.join(_INITS)}."
+                f"Unknown init {init!r}.{did_you_mean(init, INITS)}", hint=f"Expected one of {', '.join(INITS)}."
             )
+        if init == "chrono" and kind not in ("lstm", "gru"):
+            raise UsageError(f"init 'chrono' sets gates; {kind} has none.", hint="Use lstm or gru, or another init.")
         shape: dict[str, Any] = {
             "input_size": in_features,
             "hidden_size": hidden,
@@ -194,7 +196,7 @@ def _recurrent(kind: str) -> Callable[..., Core]:
             rnn = GRU(**shape)
         else:
             rnn = nn.RNN(**shape, nonlinearity="relu" if kind == "rnn-relu" else "tanh")
-        return RecurrentCore(rnn, init=init, variational=dropout if variational else 0.0)
+        return RecurrentCore(rnn, init=init, memory=memory, variational=dropout if variational else 0.0)
 
     return build
 
@@ -217,8 +219,8 @@ def build_core(
 
     ``dropout`` acts between layers (before the head it is the network's); ``variational`` keeps its masks
     over time and drops the recurrent connections too. ``options`` go to the core's own builder: recurrent
-    cores take ``init="identity"`` (IRNN) beside the default ``"orthogonal"``. Raises UsageError on an
-    unknown name or option and on sizes that make no network.
+    cores take ``init`` (see :mod:`forecast.nn.init`) and, for ``"chrono"``, ``memory`` in steps. Raises
+    UsageError on an unknown name or option and on sizes that make no network.
     """
     if name not in CORES:
         names = sorted(CORES)

@@ -100,6 +100,14 @@ class _AddLocation(torch.autograd.Function):
         return grad, grad[..., 0]
 
 
+def _init_options(config: Config) -> dict[str, Any]:
+    """How recurrent weights begin; ``chrono`` is told how far back training can reach."""
+    if config.model.init == "auto":
+        return {}
+    reach = config.data.lookback if config.data.mode == "window" else config.data.k2
+    return {"init": config.model.init} | ({"memory": reach} if isinstance(reach, int) else {})
+
+
 class Network(nn.Module):
     """The net of one configuration.
 
@@ -121,6 +129,7 @@ class Network(nn.Module):
             model.dropout,
             model.bidirectional,
             model.variational,
+            **_init_options(config),
         )
         if config.data.mode == "stream" and not self.core.streams:
             raise UsageError(
