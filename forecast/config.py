@@ -96,10 +96,10 @@ class ModelConfig(_Section):
         default=False, description="Dropout with one mask for all steps of a chunk (Gal and Ghahramani 2016)."
     )
     bidirectional: bool = Field(default=False, description="Window mode only.")
-    init: Literal["auto", "orthogonal", "identity", "chrono", "torch"] = Field(
-        default="auto",
+    init: Literal["orthogonal", "identity", "chrono", "torch"] | None = Field(
+        default=None,
         description="Initial recurrent weights: orthogonal, identity (IRNN), chrono (gates of lstm and gru open for up "
-        "to k2 steps; arXiv 1804.11188), or torch's own; auto: what suits the net.",
+        "to k2 steps; arXiv 1804.11188), or torch's own; what suits the net by default.",
     )
     head: Literal["auto", "point", "quantile"] = Field(
         default="auto", description="What is predicted; auto: quantiles where the net can."
@@ -197,7 +197,7 @@ class Config(_Section):
     @model_validator(mode="after")
     def _remedies(self) -> Self:
         model = self.model
-        if model.init != "auto" and model.core not in RECURRENT:
+        if model.init is not None and model.core not in RECURRENT:
             raise ValueError(f"model.init is for {', '.join(RECURRENT)}; {model.core} draws its weights its own way")
         if model.init == "chrono" and model.core not in ("lstm", "gru"):
             raise ValueError(f"model.init=chrono sets the gates of an lstm or gru; {model.core} has none")

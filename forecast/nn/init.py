@@ -50,7 +50,7 @@ def initialise(rnn: nn.RNNBase, how: str = "orthogonal", *, memory: int = 64) ->
 
 
 def _open_gates(rnn: nn.RNNBase, memory: int) -> None:
-    """Forget gates (an LSTM's; torch's update gate of a GRU is one) at ``log U(1, memory - 1)``, input gates at minus."""
+    """Forget gates (torch's update gate of a GRU is one) at ``log U(1, memory - 1)``, input gates at minus that."""
     size = rnn.hidden_size
     for name, bias in rnn.named_parameters():
         if name.startswith("bias_ih"):

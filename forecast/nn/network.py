@@ -102,7 +102,7 @@ class _AddLocation(torch.autograd.Function):
 
 def _init_options(config: Config) -> dict[str, Any]:
     """How recurrent weights begin; ``chrono`` is told how far back training can reach."""
-    if config.model.init == "auto":
+    if config.model.init is None:
         return {}
     reach = config.data.lookback if config.data.mode == "window" else config.data.k2
     return {"init": config.model.init} | ({"memory": reach} if isinstance(reach, int) else {})
