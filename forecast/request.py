@@ -42,6 +42,7 @@ class DataRequest:
     static: tuple[str, ...] = ()
     # how to read a file (freq, gaps, tz, sep, ... of read_file) or a ticker (adjust, as_of, ... of load)
     options: dict[str, Any] = field(default_factory=dict)
+    kind: str | None = None  # price or sensor, where the settings say it: then a file is read as that
 
     def load(self) -> Panel:
         """Read the data.
@@ -90,7 +91,7 @@ class DataRequest:
         panel = read_file(
             self.csv, time=self.time, target=target, id=self.id, future=self.future,
             past=("*",) if self.past == ("all",) else self.past,
-            static=self.static, **self.options,
+            static=self.static, kind=self.kind, **self.options,
         )  # fmt: skip
         if self.end is not None:
             panel = panel.up_to(_bound(self.end, "--end", panel.grid.tz))
@@ -150,14 +151,20 @@ def check_ahead(panel: Panel, horizon: int) -> None:
         )
 
 
-def data_request(flags: Mapping[str, Any]) -> DataRequest:
-    """A request from the data flags of a command (``forecast.commands.options.DATA_FLAGS``)."""
+def data_request(flags: Mapping[str, Any], config: Config | None = None) -> DataRequest:
+    """A request from the data flags of a command (``forecast.commands.options.DATA_FLAGS``).
+
+    A ``config`` that says whether the data is prices or a sensor says how a file is to be read.
+    """
     several: dict[str, Any] = {
         name: tuple(flags[name] or ()) for name in ("ticker", "target", "past", "future", "static")
     }
     single = {name: flags[name] for name in ("csv", "source", "offline", "start", "end", "interval", "time", "id")}
     rest = {name: value for name, value in flags.items() if name not in {**several, **single} and value is not None}
-    return DataRequest(**several, **single, options=rest)
+    kind = None
+    if config is not None:
+        kind = "price" if config.data.log is True else None if config.data.kind == "auto" else config.data.kind
+    return DataRequest(**several, **single, options=rest, kind=kind)
 
 
 def config_of(flags: Mapping[str, Any], **more: Any) -> Config:

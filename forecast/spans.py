@@ -170,7 +170,12 @@ PRICE_NAMES = frozenset({"open", "high", "low", "close", "adj close", "adjclose"
 
 
 def looks_like_prices(panel: Panel) -> bool:
-    """Exchange sessions, a source that says so or a target with the name of a price; and only positive values."""
+    """Exchange sessions, a source that says so or a target with the name of a price; and only positive values.
+
+    Not where the source says ``sensor``: the caller said so, or a value somewhere in the file is not positive.
+    """
+    if panel.meta.get("kind") == "sensor":
+        return False
     named = panel.target.strip().casefold() in PRICE_NAMES
     prices = named or panel.grid.calendar is not None or panel.meta.get("kind") == "price"
     return prices and not bool(np.any(panel.column("y") <= 0))

@@ -19,6 +19,7 @@ from pipelines.errors import DataError, UsageError
 from pipelines.grid import Grid
 from pipelines.layout import build
 from pipelines.panel import Panel, Role
+from pipelines.plausible import possible
 from pipelines.prices import check_ohlc
 from pipelines.rows import (
     Options,
@@ -26,7 +27,6 @@ from pipelines.rows import (
     in_order,
     in_utc,
     mask_sentinels,
-    possible,
     with_stamps,
     without_doubles,
     without_unfinished,
@@ -55,6 +55,7 @@ def from_frame(
     duplicates: str = "error",
     impossible: str = "refuse",
     dayfirst: bool | None = None,
+    kind: str | None = None,
     source: str = "memory",
     notes: Sequence[str] = (),
     meta: Mapping[str, Any] | None = None,
@@ -78,6 +79,8 @@ def from_frame(
         duplicates: of one stamp with different values: ``"error"``, or keep ``"first"``, ``"last"``, ``"mean"``.
         impossible: target prices that cannot be (zero, negative, another basis than open, high and low):
             ``"refuse"``, ``"mask"`` or ``"keep"``.
+        kind: ``"price"`` or ``"sensor"``: what the target is. Found when left out: a column beside open, high, low
+            and close, or called close or price, is a price; other columns may be zero or negative.
         dayfirst: whether ``01/02`` is 1 February; the data must decide when left out.
         source: where the frame came from, in a few words.
         notes: sentences to put before those of this function in ``Panel.notes``.
@@ -89,7 +92,7 @@ def from_frame(
     """
     options = Options(
         time, target or (), id, tuple(past), tuple(future), tuple(static), freq, calendar, tz, gaps, irregular,  # type: ignore[arg-type]
-        duplicates, impossible, dayfirst,
+        duplicates, impossible, dayfirst, kind=kind,
     )  # fmt: skip
     said = list(notes)
     rows = prepare(frame, options, Where.memory(source), said)
@@ -152,7 +155,7 @@ def prepare(frame: pd.DataFrame, options: Options, where: Where, notes: list[str
     rows = without_doubles(
         rows, options.duplicates, lambda: None if identity else _forgotten(frame, rows, [*taken, *wanted])
     )
-    return possible(rows, options.impossible)
+    return possible(rows, options.impossible, options.kind)
 
 
 def _forgotten(frame: pd.DataFrame, rows: Rows, taken: list[str]) -> str | None:

@@ -98,6 +98,11 @@ def price_columns(names: Sequence[str]) -> dict[str, str]:
     return whole[0] if len(whole) == 1 else {}
 
 
+def named_price(name: str) -> bool:
+    """Whether a column on its own is called like a price: close, adjusted close, price, last."""
+    return PRICE_NAMES.get(key(name)) in ("close", "adj close") or key(name) in ("price", "last", "last price")
+
+
 def numeric_like(column: pd.Series) -> bool:
     """Whether most filled cells are numbers in some style."""
     if not is_text(column):

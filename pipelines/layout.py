@@ -28,6 +28,7 @@ def build(rows: Rows, options: Options, *, source: str, meta: Mapping[str, Any])
     grid, rows = _gridded(rows, options)
     stamps = grid.between(pd.Timestamp(rows.ds.min()), pd.Timestamp(rows.ds.max())).to_numpy().astype("datetime64[ns]")
     rank = np.searchsorted(stamps, rows.ds)
+    _say_unpriced(rows, grid, options)
     _check_static(rows)
     parts, ahead, empty = [], [], []
     names = _names(rows)
@@ -59,8 +60,20 @@ def build(rows: Rows, options: Options, *, source: str, meta: Mapping[str, Any])
     return Panel(
         frame, grid, rows.roles, None if future is None or not len(future) else future,
         target=", ".join(rows.targets) if len(rows.targets) < 4 else f"{len(rows.targets)} columns",
-        source=source, notes=tuple(dict.fromkeys(rows.notes)), meta=meta,
+        source=source, notes=tuple(dict.fromkeys(rows.notes)),
+        meta={**meta, "kind": rows.kind} if rows.kind is not None else meta,
     )  # fmt: skip
+
+
+def _say_unpriced(rows: Rows, grid: Grid, options: Options) -> None:
+    """On exchange sessions a lone value that is not positive keeps a column from being taken as a price: said."""
+    for name in rows.targets if grid.calendar is not None and options.kind is None and rows.kind == "sensor" else ():
+        low = np.flatnonzero(rows.cells[name] <= 0)
+        if 0 < len(low) < max(3, 0.01 * len(rows.ds)):
+            rows.notes.append(
+                f"{name}: not positive in {plural(len(low), 'row')} ({rows.where.lines_of(rows.positions[low])}), so "
+                "it is no price; if it is one, --preset price --impossible mask masks what cannot be."
+            )
 
 
 def _names(rows: Rows) -> dict[tuple[int, str], str]:

@@ -31,6 +31,7 @@ from pipelines.features import (
 from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.scale import Kind, Scaler
+from pipelines.where import shown
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -324,10 +325,14 @@ def logarithms(panel: Panel) -> Array:
     bad = np.flatnonzero(values <= 0)
     if len(bad):
         row = panel.frame.iloc[int(bad[0])]
-        raise ValueRangeError(
-            f"series {row['unique_id']!r} is {row['y']:g} at {row['ds']}; log returns need positive values.",
-            hint="Treat the data as a sensor (--preset sensor) or repair the row.",
+        more = f" ({len(bad) - 1:,} more not above zero)" if len(bad) > 1 else ""
+        error = ValueRangeError(
+            f"{panel.source}: column {panel.target!r} of series {row['unique_id']!r} is {row['y']:g} at "
+            f"{shown(row['ds'])}{more}; log returns need positive values.",
+            hint="Treat the data as a sensor (--preset sensor), or mask it (--impossible mask), or repair the row.",
         )
+        error.column = panel.target
+        raise error
     return np.log(values)
 
 

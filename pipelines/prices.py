@@ -12,6 +12,7 @@ from pipelines.where import Finding, Where, plural, shown
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-6  # relative: prices printed with six decimals
 BASIS_SHARE = 0.05  # more impossible rows than this is no slip but two bases
+JUMP = 1.4  # overnight factor that is looked at
 _RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 28.0, 30.0, 50.0, 100.0, 1000.0)
 
 
@@ -114,12 +115,16 @@ def jumps(
     bars: Mapping[str, Floats], stamps: NDArray[np.datetime64], *, names: Mapping[str, str], where: Where,
     positions: NDArray[np.int64],
 ) -> list[Finding]:  # fmt: skip
-    """Overnight changes of the close that look like an unadjusted split or a wrong unit."""
+    """Overnight changes of the close that look like an unadjusted split or a wrong unit; there and back is one."""
     close = bars["close"]
     good = np.flatnonzero(np.isfinite(close) & (close > 0))
     found: list[Finding] = []
     ratio = close[good[1:]] / close[good[:-1]]
-    for place in np.flatnonzero(np.abs(np.log(ratio)) > np.log(1.4)):
+    places = np.flatnonzero(np.abs(np.log(ratio)) > np.log(JUMP))
+    back = {place for place in places if place + 1 < len(ratio) and abs(np.log(ratio[place] * ratio[place + 1])) < 0.1}
+    for place in places:
+        if place - 1 in back:
+            continue
         before, now = good[place], good[place + 1]
         factor = float(max(ratio[place], 1 / ratio[place]))
         steady = False
@@ -140,11 +145,14 @@ def jumps(
             text += f"that {names['close']} was not adjusted for."
             hint = f"Use --target {names['adj close']!r}."
         elif 70 < factor < 140:
+            text += " and back in the row after" if place in back else ""
             code, text = "unit_jump", text + ": a hundredfold step, most likely another unit (cents, pence)."
             hint = "Bring all rows to one unit."
         elif "adj close" in bars:
             text += f", and {names['adj close']} with it: a true move, or an error in both."
-        elif abs(np.log(near / factor)) < 0.12 and factor > 1.4:
+        elif place in back:
+            text += ", and the row after it is back where it was: most likely a wrong value."
+        elif abs(np.log(near / factor)) < 0.12:
             code, text = (
                 "unadjusted_split",
                 text + f": close to {near:g} for 1, most likely a split that was not adjusted for.",

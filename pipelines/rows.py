@@ -14,15 +14,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines import dates, values
-from pipelines.errors import TimeError, UsageError, ValueRangeError, did_you_mean
+from pipelines.errors import TimeError, UsageError, did_you_mean
 from pipelines.panel import Role
-from pipelines.prices import basis_break, jumps
 from pipelines.where import Where, plural, shown
 
 Floats = NDArray[np.float64]
 IRREGULAR = ("refuse", "snap")
 DUPLICATES = ("error", "first", "last", "mean")
 IMPOSSIBLE = ("refuse", "mask", "keep")
+KINDS = ("price", "sensor")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Options:
     dayfirst: bool | None = None
     decimal: str | None = None
     thousands: str | None = None
+    kind: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("target", "past", "future", "static"):
@@ -65,6 +66,11 @@ class Options:
             given = getattr(self, name)
             if given is not None and given not in marks:
                 raise UsageError(f"{name} mark {given!r} is not one of {marks}.", hint="Leave it out to have it found.")
+        if self.kind is not None and self.kind not in KINDS:
+            raise UsageError(
+                f"kind {self.kind!r} is not one of {', '.join(KINDS)}.{did_you_mean(str(self.kind), KINDS)}",
+                hint="Leave it out to have it found: a column called close or price is one.",
+            )
         gap_limit(self.gaps)
         if self.tz is not None:
             dates.check_zone(self.tz)
@@ -104,6 +110,8 @@ class Rows:
         time: what the time column is called.
         aware: the stamps are UTC instants.
         zone: of the wall clock, where the stamps or the user named one.
+        priced: the targets that are prices: positive, forecast as log returns.
+        kind: ``price`` or ``sensor`` where the caller or a value that is not positive settles it.
     """
 
     codes: NDArray[np.int64]
@@ -119,6 +127,8 @@ class Rows:
     where: Where
     zone: str | None = None
     notes: list[str] = field(default_factory=list)
+    priced: tuple[str, ...] = ()
+    kind: str | None = None
 
     def of(self, code: int) -> NDArray[np.int64]:
         """Row numbers of one series; only once the rows are in order."""
@@ -131,6 +141,7 @@ class Rows:
         return Rows(
             self.codes[index], self.ids, self.ds[index], cells, self.positions[index], self.targets, self.roles,
             self.prices, self.time, self.aware, self.where, self.zone, self.notes,
+            self.priced, self.kind,
         )  # fmt: skip
 
 
@@ -269,56 +280,3 @@ def _double_error(rows: Rows, double: NDArray[np.int64], forgotten: str | None) 
         column=rows.time,
         hint=hint,
     )
-
-
-def possible(rows: Rows, policy: str) -> Rows:
-    """Price sanity of the target: what cannot be is refused or masked; jumps are said."""
-    kinds = {column: kind for kind, column in rows.prices.items()}
-    prices = [name for name in rows.targets if kinds.get(name, "volume") != "volume"]
-    if not prices or policy == "keep":
-        return rows
-    for code in range(max(len(rows.ids), 1)):
-        one = rows.of(code)
-        bars = {kind: rows.cells[column][one] for kind, column in rows.prices.items()}
-        for name in prices:
-            _refuse_or_mask(rows, one, bars, name, kinds[name], policy)
-        if rows.prices["close"] in prices:
-            found = jumps(bars, rows.ds[one], names=rows.prices, where=rows.where, positions=rows.positions[one])
-            for finding in found[:3]:
-                rows.notes.append(f"Look at {rows.where.word} {finding.row}: {finding.message} {finding.hint}")
-    return rows
-
-
-def _refuse_or_mask(
-    rows: Rows, one: NDArray[np.int64], bars: dict[str, Floats], name: str, kind: str, policy: str
-) -> None:
-    low = one[rows.cells[name][one] <= 0]
-    basis = basis_break(bars) if kind == "close" else None
-    if policy == "mask":
-        bad = low if basis is None else np.union1d(low, one[basis[0]])
-        rows.cells[name][bad] = np.nan
-        if len(bad):
-            rows.notes.append(
-                f"{name}: {plural(len(bad), 'impossible price')} masked ({rows.where.lines_of(rows.positions[bad])})."
-            )
-        return
-    if len(low):
-        more = f" ({len(low) - 1:,} more not above zero)" if len(low) > 1 else ""
-        raise rows.where.error(
-            ValueRangeError,
-            f"a price of {rows.cells[name][low[0]]:g}{more}.",
-            position=int(rows.positions[low[0]]),
-            column=name,
-            hint="Empty the cell if the price is missing, or use --impossible mask (or keep, if it is true).",
-        )
-    if basis is not None:
-        at, ratio = one[basis[0]], basis[1]
-        raise rows.where.error(
-            ValueRangeError,
-            f"{name} lies outside Low to High in {plural(len(at), 'row')}, the last on {shown(rows.ds[at[-1]])}: it is "
-            "on "
-            f"another adjustment basis, {ratio:.2f} times Open there, and a model would learn the break.",
-            position=int(rows.positions[at[0]]),
-            column=name,
-            hint=f"Use --target {rows.prices['open']!r}, which is on one basis, or --impossible mask.",
-        )

@@ -98,9 +98,10 @@ def backtest(
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
     with screen.bar("loading"):
-        panel = request.data_request(data).load()
+        panel = request.data_request(data, config).load()
     if not json:
         show_data(screen.out(), panel)
+    screen.show_doubts(panel.notes)
     models = model or [config.model.core]
     with folds_bar() as tell:
         result = go(

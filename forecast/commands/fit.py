@@ -32,9 +32,10 @@ def fit(
     config = request.config_of(settings, core=model)
     request.check_free(out)
     with screen.bar("loading"):
-        panel = request.data_request(data).load()
+        panel = request.data_request(data, config).load()
     if not json:
         show_data(screen.out(), panel)
+    screen.show_doubts(panel.notes)
     with screen.bar("training") as bar:
         from forecast.run import run_fit
 
@@ -46,11 +47,12 @@ def fit(
 
 
 def show_data(console: Console, panel: Any) -> None:
-    """What was loaded: rows, span, last value, and everything that was decided on the way."""
+    """What was loaded: rows, span, last value, and everything that was decided on the way (doubts: see screen)."""
     from rich.markup import escape
 
     from forecast.commands.screen import number, when
     from forecast.request import last_values
+    from pipelines.plausible import SAID
 
     facts = panel.describe()
     name = panel.ids[0] if len(panel.ids) == 1 else f"{facts['series']} series"
@@ -61,7 +63,7 @@ def show_data(console: Console, panel: Any) -> None:
     console.print(
         f"[bold]{escape(name)}[/]  {facts['rows']:,} rows, {span}, {escape(facts['frequency'])}{escape(ending)}{gaps}"
     )
-    for note in panel.notes:
+    for note in (note for note in panel.notes if not note.startswith(SAID)):
         console.print(f"  [dim]{escape(note)}[/]")
 
 

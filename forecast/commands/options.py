@@ -67,7 +67,7 @@ Duplicates = Annotated[
 ]
 Impossible = Annotated[
     str | None,
-    typer.Option("--impossible", help="Prices that cannot be: refuse (default) or mask.", rich_help_panel=DATA),
+    typer.Option("--impossible", help="Prices that cannot be: refuse (default), mask or keep.", rich_help_panel=DATA),
 ]
 Calendar = Annotated[
     str | None, typer.Option("--calendar", help="Exchange calendar, such as XNYS.", rich_help_panel=DATA)

@@ -26,7 +26,7 @@ def predict(
     model = Model.load(run)
     panel = None
     if data["ticker"] or data["csv"] is not None:
-        panel = data_request(_like(model.panel, data)).load()
+        panel = data_request(_like(model.panel, data), model.config).load()
     forecast = model.predict(panel)
     history: Any = model.panel
     if json:

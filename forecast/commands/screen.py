@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,18 @@ def show_error(error: ToolkitError) -> None:
     console.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
     if error.hint:
         console.print(f"  [dim]{escape(error.hint)}[/]", soft_wrap=True)
+
+
+def show_doubts(notes: Iterable[str]) -> None:
+    """Notes on values that a fit should not be trusted with, on stderr."""
+    from rich.markup import escape
+
+    from pipelines.plausible import SAID
+
+    console = talk()
+    for note in notes:
+        if note.startswith(SAID):
+            console.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 class Bar:

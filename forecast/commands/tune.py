@@ -141,9 +141,10 @@ def tune(
 
             request.check_free(folder_of(study))
         with screen.bar("loading"):
-            panel = request.data_request(data).load()
+            panel = request.data_request(data, config).load()
         if not json:
             show_data(screen.out(), panel)
+        screen.show_doubts(panel.notes)
         from forecast.run import free_folder
         from forecast.tune import tune as go
 

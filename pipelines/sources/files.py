@@ -44,6 +44,7 @@ class ReadOptions(TypedDict, total=False):
     dayfirst: bool | None
     decimal: str | None
     thousands: str | None
+    kind: str | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,189 @@
+"""Plausible: prices that cannot be are refused or masked; a jump or a far value that would rule a fit is said.
+
+What counts as a price: a column beside open, high, low and close; a column called close or price; or what the caller
+says (``kind``). Everything else may be zero or negative. So may a column called price with at least three negative
+values that are more than one per cent of its rows: power is sold at such prices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.columns import named_price
+from pipelines.errors import ValueRangeError
+from pipelines.prices import JUMP, basis_break, jumps
+from pipelines.rows import Rows
+from pipelines.where import Finding, plural, shown
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.int64]
+SAID = "Look at "  # how the note begins that names a value a fit should not be trusted with
+
+
+def possible(rows: Rows, policy: str, kind: str | None = None) -> Rows:
+    """Settle which targets are prices, refuse or mask those that cannot be, and say what else looks wrong.
+
+    Args:
+        rows: sorted rows; ``priced`` and ``kind`` of them are set.
+        policy: for impossible prices: ``refuse``, ``mask`` or ``keep``.
+        kind: ``price`` or ``sensor`` where the caller says what the targets are.
+
+    Raises:
+        ValueRangeError: a price is not positive, or on another basis than its bar.
+    """
+    kinds = {column: kind_ for kind_, column in rows.prices.items()}
+    rows.priced = _priced(rows, kinds, kind)
+    rows.kind = kind
+    if policy == "mask" and not rows.priced:
+        rows.notes.append("No target is a price, so nothing was masked as impossible (--preset price says it is one).")
+    for code in range(max(len(rows.ids), 1)) if policy != "keep" else ():
+        one = rows.of(code)
+        bars = {kind_: rows.cells[column][one] for kind_, column in rows.prices.items()}
+        for name in rows.priced:
+            _refuse_or_mask(rows, one, bars, name, kinds.get(name, ""), policy)
+    if kind is None and any((rows.cells[name] <= 0).any() for name in rows.targets):
+        rows.kind = "sensor"
+        rows.priced = ()
+    _look(rows)
+    return rows
+
+
+def _priced(rows: Rows, kinds: dict[str, str], kind: str | None) -> tuple[str, ...]:
+    if kind is not None:
+        return rows.targets if kind == "price" else ()
+    found = []
+    for name in rows.targets:
+        below = int((rows.cells[name] < 0).sum())
+        if name in kinds:
+            found += [name] if kinds[name] != "volume" else []
+        elif named_price(name) and below >= max(3, 0.01 * len(rows.ds)):
+            rows.notes.append(f"{name}: negative in {plural(below, 'row')}, so it is not taken as a price.")
+        elif named_price(name):
+            found.append(name)
+    return tuple(found)
+
+
+def _refuse_or_mask(rows: Rows, one: Index, bars: dict[str, Floats], name: str, kind: str, policy: str) -> None:
+    low = one[rows.cells[name][one] <= 0]
+    basis = basis_break(bars) if kind == "close" else None
+    if policy == "mask":
+        bad = low if basis is None else np.union1d(low, one[basis[0]])
+        rows.cells[name][bad] = np.nan
+        if len(bad):
+            rows.notes.append(
+                f"{name}: {plural(len(bad), 'impossible price')} masked ({rows.where.lines_of(rows.positions[bad])})."
+            )
+        return
+    if len(low):
+        more = f" ({len(low) - 1:,} more not above zero)" if len(low) > 1 else ""
+        raise rows.where.error(
+            ValueRangeError,
+            f"a price of {rows.cells[name][low[0]]:g}{more}.",
+            position=int(rows.positions[low[0]]),
+            column=name,
+            hint="Empty the cell if the price is missing, or use --impossible mask"
+            f"{'.' if rows.kind else ' (or keep, if it is true).'}"
+            f"{'' if kind else ' If this is no price: --preset sensor.'}",
+        )
+    if basis is not None:
+        at, ratio = one[basis[0]], basis[1]
+        raise rows.where.error(
+            ValueRangeError,
+            f"{name} lies outside Low to High in {plural(len(at), 'row')}, the last on {shown(rows.ds[at[-1]])}: it is "
+            f"on another adjustment basis, {ratio:.2f} times Open there, and a model would learn the break.",
+            position=int(rows.positions[at[0]]),
+            column=name,
+            hint=f"Use --target {rows.prices['open']!r}, which is on one basis, or --impossible mask.",
+        )
+
+
+# -- what is said --------------------------------------------------------------------------------------
+
+
+def _look(rows: Rows) -> None:
+    """One note on what would rule a fit: jumps of a price, or far values that make up most of a sensor's spread."""
+    found: list[Finding] = []
+    for code in range(max(len(rows.ids), 1)):
+        one = rows.of(code)
+        for name in rows.targets:
+            column = rows.cells[name][one]
+            if name in rows.priced:
+                found += _telling(price_jumps(rows, one, name), column)
+            elif _may_rule(column):
+                far = far_values(column)
+                if _few(len(far), column) and _rule(column, far):
+                    found.append(far_finding(column, name, rows, one, far))
+    if found:
+        first, more = found[0], plural(len(found) - 1, "more place")
+        rows.notes.append(
+            f"{SAID}{rows.where.word} {first.row}: {first.message} {first.hint}"
+            f"{f' {more} like it: see forecast data check.' if len(found) > 1 else ''}"
+        )
+
+
+def _few(count: int, column: Floats) -> bool:
+    return count <= max(10, int(np.isfinite(column).sum()) // 200)
+
+
+def _telling(found: list[Finding], column: Floats) -> list[Finding]:
+    """Jumps, if they are few, and either look like a split or unit or are most of what the price ever moved."""
+    if not found or not _few(len(found), column):
+        return []
+    moves = np.diff(np.log(column[np.isfinite(column) & (column > 0)]))
+    ruled = _rule(moves, np.flatnonzero(np.abs(moves) > np.log(JUMP)))
+    return found if ruled else [finding for finding in found if finding.code != "jump"]
+
+
+def _may_rule(column: Floats) -> bool:
+    """A quick look: could the largest values, if they were few, be half of the sum of squares?"""
+    x = column[np.isfinite(column)]
+    if len(x) < 20:
+        return False
+    most = max(10, len(x) // 200)
+    return bool(most * float(np.max(np.abs(x - np.median(x)))) ** 2 > 0.5 * len(x) * float(np.var(x)))
+
+
+def _rule(x: Floats, far: Index) -> bool:
+    """Whether the values at ``far`` make up half of the squared spread or more."""
+    rest = np.delete(x, far)
+    rest, x = rest[np.isfinite(rest)], x[np.isfinite(x)]
+    return bool(len(far) and len(rest) > 1 and np.var(x) > 2 * np.var(rest))
+
+
+def price_jumps(rows: Rows, one: Index, name: str) -> list[Finding]:
+    """Overnight changes of a price that look like a split or a wrong unit; see :func:`pipelines.prices.jumps`."""
+    bars, names = {"close": rows.cells[name][one]}, {"close": name}
+    if rows.prices.get("close") == name and "adj close" in rows.prices:
+        names["adj close"] = rows.prices["adj close"]
+        bars["adj close"] = rows.cells[names["adj close"]][one]
+    return jumps(bars, rows.ds[one], names=names, where=rows.where, positions=rows.positions[one])
+
+
+def far_values(column: Floats) -> Index:
+    """Positions of values far from the median of their neighbourhood.
+
+    Far: more than 15 robust deviations, and more than half the span of the middle nine tenths.
+    """
+    good = np.flatnonzero(np.isfinite(column))
+    if len(good) < 20:
+        return good[:0]
+    x = column[good]
+    padded = np.pad(x, 3, mode="edge")
+    rest = np.abs(x - np.median(np.lib.stride_tricks.sliding_window_view(padded, 7), axis=-1))
+    spread = np.subtract(*np.percentile(x, [95, 5]))
+    usual = 1.4826 * float(np.median(rest[rest > 0])) if (rest > 0).any() else 0.0
+    return good[(rest > 15 * usual) & (rest > 0.5 * spread)] if usual > 0 else good[:0]
+
+
+def far_finding(column: Floats, name: str, rows: Rows, one: Index, far: Index) -> Finding:
+    """What :func:`far_values` found in a column of one series (rows ``one``), for people."""
+    positions = rows.positions[one[far]]
+    cells = ", ".join(f"{column[at]:g}" for at in far[:3])
+    low, high = np.nanpercentile(column, [5, 95])
+    return Finding(
+        "outliers", "warning" if _few(len(far), column) else "info",
+        f"{plural(len(far), 'value')} far from its neighbours: {cells} ({rows.where.lines_of(positions)}); the middle "
+        f"nine tenths lie within {low:g} and {high:g}.",
+        rows.where.line(int(positions[0])), name, len(far), "Compare with the source; empty the cells that are wrong.",
+    )  # fmt: skip
