@@ -101,8 +101,10 @@ class ModelConfig(_Section):
         description="Initial recurrent weights: orthogonal, identity (IRNN), chrono (gates of lstm and gru open for up "
         "to k2 steps; arXiv 1804.11188), or torch's own; what suits the net by default.",
     )
-    head: Literal["auto", "point", "quantile"] = Field(
-        default="auto", description="What is predicted; auto: quantiles where the net can."
+    head: Literal["auto", "point", "quantile", "gaussian", "student-t"] = Field(
+        default="auto",
+        description="What is predicted: numbers, quantiles, or the parameters of a density; auto: quantiles where the "
+        "net can.",
     )
     loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Point head only.")
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -1,57 +1,19 @@
-"""Heads: a head is a projection, a domain map and a loss, all steps ahead at once.
-
-Shapes: features ``[B, K, D]``, raw parameters ``[B, K, H, P]``, targets and masks ``[B, K, H]``. Parameter 0
-is the location, to which a linear skip may add. Every step ahead is projected from the state that has seen
-the newest observation (a direct multi-horizon head with a loss at every step: the forking sequences of
-MQ-RNN, arXiv 1711.11053).
-"""
+"""Point and quantile heads, and every head by its name (shapes: see :mod:`forecast.nn.head`)."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from forecast.nn.densities import GaussianHead, StudentHead
+from forecast.nn.head import Head, kept, masked_mean
 from pipelines.errors import UsageError, did_you_mean
-
-
-class Head(nn.Module):
-    """Base of all heads. ``quantiles`` names the levels ``forecast`` returns, in rising order."""
-
-    quantiles: tuple[float, ...]
-
-    def __init__(self, features: int, horizon: int, parameters: int) -> None:
-        super().__init__()
-        self.horizon, self.parameters_per_step = horizon, parameters
-        self.linear = nn.Linear(features, horizon * parameters)
-
-    def project(self, features: Tensor) -> Tensor:
-        """``[B, K, D] -> [B, K, H, P]``"""
-        params: Tensor = self.linear(features).unflatten(-1, (self.horizon, self.parameters_per_step))
-        return params
-
-    @abstractmethod
-    def loss(self, params: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        """Mean loss over targets where ``mask``; zero (with a gradient) if there are none."""
-
-    @abstractmethod
-    def forecast(self, params: Tensor) -> Tensor:
-        """``[B, K, H, P] -> [B, K, H, Q]``, one value per level in ``quantiles``; the middle is the point."""
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` where ``mask``; what lies elsewhere cannot matter, not even NaN."""
-    kept = torch.where(mask, values, values.new_zeros(()))
-    return kept.sum() / mask.sum().clamp(min=1)
-
-
-def _kept(y: Tensor, mask: Tensor) -> Tensor:
-    """Targets with zeros where they do not count, so that a NaN there spoils no gradient."""
-    return torch.where(mask, y, y.new_zeros(()))
 
 
 class PointHead(Head):
@@ -69,8 +31,8 @@ class PointHead(Head):
             )
         self._error = errors[loss]
 
-    def loss(self, params: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        return masked_mean(self._error(params[..., 0], _kept(y, mask), reduction="none"), mask)
+    def loss(self, params: Tensor, y: Tensor, mask: Tensor, now: Tensor | None = None) -> Tensor:
+        return masked_mean(self._error(params[..., 0], kept(y, mask), reduction="none"), mask)
 
     def forecast(self, params: Tensor) -> Tensor:
         return params
@@ -100,7 +62,7 @@ class QuantileHead(Head):
             rows.append(rows[-1] + step)
         return torch.stack(rows, dim=-1)
 
-    def loss(self, params: Tensor, y: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, params: Tensor, y: Tensor, mask: Tensor, now: Tensor | None = None) -> Tensor:
         loss: Tensor = _Pinball.apply(params, y, mask, self.levels, self.middle)  # type: ignore[no-untyped-call]
         return loss
 
@@ -158,13 +120,25 @@ class _Pinball(torch.autograd.Function):
         return params * grad, y * grad if ctx.needs_input_grad[1] else None, None, None, None
 
 
+HEADS: dict[str, Callable[..., Head]] = {
+    "point": PointHead,
+    "quantile": QuantileHead,
+    "gaussian": GaussianHead,
+    "student-t": StudentHead,
+}
+"""Name to class; each takes ``features, horizon`` and the options it names."""
+
+
 def build_head(kind: str, features: int, horizon: int, **options: Any) -> Head:
-    """The head called ``kind``: ``point`` (option ``loss``) or ``quantile`` (option ``quantiles``)."""
-    if kind == "point":
-        return PointHead(features, horizon, options.get("loss", "huber"))
-    if kind == "quantile":
-        return QuantileHead(features, horizon, options["quantiles"])
-    raise UsageError(
-        f"head {kind!r} is not one of point, quantile.{did_you_mean(kind, ['point', 'quantile'])}",
-        hint="Use --set model.head=quantile.",
-    )
+    """The head called ``kind``; of ``options`` (``loss``, ``quantiles``, ``classes``) it takes what it names.
+
+    Raises:
+        UsageError: there is no such head.
+    """
+    if kind not in HEADS:
+        raise UsageError(
+            f"head {kind!r} is not one of {', '.join(HEADS)}.{did_you_mean(kind, list(HEADS))}",
+            hint="Use --set model.head=quantile.",
+        )
+    own = inspect.signature(HEADS[kind]).parameters
+    return HEADS[kind](features, horizon, **{name: value for name, value in options.items() if name in own})

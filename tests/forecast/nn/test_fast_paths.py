@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from forecast.nn import network
-from forecast.nn.heads import QuantileHead, masked_mean
+from forecast.nn.head import masked_mean
+from forecast.nn.heads import QuantileHead
 from forecast.nn.network import LinearSkip
 
 SHAPES = [

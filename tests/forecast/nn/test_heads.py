@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from forecast.nn.heads import PointHead, QuantileHead, build_head, masked_mean
+from forecast.model import Model
+from forecast.nn.densities import FLOOR, GaussianHead, StudentHead
+from forecast.nn.head import masked_mean
+from forecast.nn.heads import PointHead, QuantileHead, build_head
 from forecast.nn.network import LinearSkip
+from forecast.train import fit
 from pipelines.errors import UsageError
+from tests.forecast.walks import small, walks
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -41,7 +48,12 @@ def test_point_losses(loss: str, expected: float) -> None:
     assert float(head.loss(torch.zeros(1, 1, 1, 1), y, torch.ones_like(y, dtype=torch.bool))) == expected
 
 
-@pytest.mark.parametrize("head", [PointHead(2, 3), QuantileHead(2, 3, LEVELS)])
+DENSITIES = (GaussianHead(2, 3, LEVELS), StudentHead(2, 3, LEVELS))
+
+
+@pytest.mark.parametrize(
+    "head", [PointHead(2, 3), QuantileHead(2, 3, LEVELS), *DENSITIES], ids=lambda h: type(h).__name__
+)
 def test_masked_targets_cannot_matter(head) -> None:
     params = torch.randn(2, 4, 3, head.parameters_per_step, requires_grad=True)
     y = torch.randn(2, 4, 3)
@@ -80,3 +92,65 @@ def test_the_skip_is_a_linear_map_of_values_relative_to_the_anchor() -> None:
         window = level[:, t : t + 5] - anchor[:, t, None]
         expected = (window @ skip.weight.T + skip.bias) / scale[:, t, None]
         torch.testing.assert_close(out[:, t], expected, rtol=1e-4, atol=1e-4)
+
+
+# -- densities ---------------------------------------------------------------------------------
+def plain(head, params: torch.Tensor) -> torch.distributions.Distribution:
+    """The same density by torch's own class."""
+    location, raw, *rest = params.unbind(-1)
+    scale = torch.nn.functional.softplus(raw) + FLOOR
+    if not rest:
+        return torch.distributions.Normal(location, scale)
+    return torch.distributions.StudentT(head.domain(params)[2], location, scale)
+
+
+@pytest.mark.parametrize("head", DENSITIES, ids=lambda h: type(h).__name__)
+def test_densities_and_their_gradients_equal_torch_distributions(head) -> None:
+    torch.manual_seed(0)
+    params = (3 * torch.randn(4, 5, 3, head.parameters_per_step, dtype=torch.float64)).requires_grad_()
+    y = 5 * torch.randn(4, 5, 3, dtype=torch.float64)
+    mask = torch.rand(4, 5, 3) < 0.7
+    expected = masked_mean(-plain(head, params).log_prob(y), mask)
+    loss = head.loss(params, y, mask)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+    (want,) = torch.autograd.grad(expected, params)
+    (got,) = torch.autograd.grad(loss, params)
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("head", DENSITIES, ids=lambda h: type(h).__name__)
+def test_quantiles_of_a_density_hold_their_share(head) -> None:
+    torch.manual_seed(1)
+    params = torch.randn(1, 1, 3, head.parameters_per_step)
+    out = head.forecast(params)
+    assert out.shape == (1, 1, 3, len(LEVELS))
+    assert torch.equal(out[..., 2], params[..., 0])
+    draws = plain(head, params.double()).sample((200_000,))
+    share = (draws[..., None] <= out.double()).double().mean(0)
+    torch.testing.assert_close(share, torch.tensor(LEVELS).double().expand_as(share), atol=0.005, rtol=0)
+
+
+@pytest.mark.parametrize("head", DENSITIES, ids=lambda h: type(h).__name__)
+def test_densities_stay_finite_where_nothing_moves_or_all_is_wild(head) -> None:
+    params = torch.full((1, 1, 3, head.parameters_per_step), -200.0)
+    params[..., 0] = 0.0
+    params.requires_grad_()
+    loss = head.loss(params, torch.zeros(1, 1, 3), torch.ones(1, 1, 3, dtype=torch.bool))
+    wild = head.loss(params.neg(), torch.full((1, 1, 3), 1e6), torch.ones(1, 1, 3, dtype=torch.bool))
+    (loss + wild).backward()
+    assert torch.isfinite(loss) and torch.isfinite(wild) and torch.isfinite(params.grad).all()
+
+
+@pytest.mark.parametrize(("name", "own"), [("gaussian", GaussianHead), ("student-t", StudentHead)])
+def test_a_fitted_density_gives_calibrated_intervals_and_is_stored_bit_for_bit(name: str, own, tmp_path) -> None:
+    panel = walks(400, phi=0.5)
+    model = fit(panel, small(**{"data.horizon": 2, "model.head": name, "train.epochs": 6}))
+    assert isinstance(model.network.head, own)
+    rows = np.arange(250, 398)
+    found = model.forecast_rows(panel, rows)
+    low, high = found.bounds[90]
+    y = panel.column("y")
+    inside = np.mean([(low[:, h] <= y[rows + h + 1]) & (y[rows + h + 1] <= high[:, h]) for h in range(2)])
+    assert 0.8 < inside < 0.99
+    again = Model.load(model.save(tmp_path / "run"))
+    pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
