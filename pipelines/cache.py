@@ -193,9 +193,14 @@ class _Slot:
         self.place, self.key = place, (source, ticker, interval)
         self.name = file_name(source, ticker, interval)
         self.sidecar = place / f"{self.name}.json"
+        self.untouched = False
 
     def lock(self, seconds: float) -> Any:
-        return _Lock(self.place / f"{self.name}.lock", seconds)
+        path = self.place / f"{self.name}.lock"
+        # every writer leaves a lock file or a sidecar, dead ones too: without either there is nothing to sweep, and a
+        # folder of N entries needs no look through all of them for each new one
+        self.untouched = not path.exists() and not self.sidecar.exists()
+        return _Lock(path, seconds)
 
     def read(self, repair: bool = False) -> tuple[Fetched | None, str | None]:
         """The entry, or ``None`` and what is wrong with it.
@@ -275,7 +280,8 @@ class _Slot:
         card["sidecar_sha256"] = _digest(card)
         _replace(self.place / table, blob)
         _replace(self.sidecar, json.dumps(card, indent=1).encode())
-        self.sweep(keep=table)
+        if not self.untouched:
+            self.sweep(keep=table)
 
     def _load(self, text: bytes) -> Fetched:
         import pyarrow as pa

@@ -235,6 +235,27 @@ def test_data_check(place: Path) -> None:
     assert "Traceback" not in bad.stderr
 
 
+def test_prices_by_preset_are_masked_and_a_value_that_rules_the_fit_is_said_on_stderr(place: Path) -> None:
+    y = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 300)))
+    y[50], y[100] = -3, y[100] * 100
+    stamps = pd.date_range("2024-01-01", periods=300, freq="D")
+    pd.DataFrame({"day": stamps, "worth": y.round(4)}).to_csv(place / "worth.csv", index=False)
+    refused = run("fit", "--csv", "worth.csv", "--preset", "price", *QUICK, cwd=place)
+    assert refused.returncode == 3
+    assert "worth.csv, line 52, column 'worth': a price of -3" in refused.stderr
+    assert "--impossible mask" in refused.stderr
+    done = run(
+        *("fit", "--csv", "worth.csv", "--preset", "price", "--impossible", "mask", *QUICK),
+        *("--out", "worth", "--json"), cwd=place,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["series"]["missing"] == 1
+    assert document["config"]["data"]["log"] is True
+    assert done.stderr.count("\n") == 1
+    assert "Look at line 102: worth rises to 10" in done.stderr
+
+
 def test_version_and_help(place: Path) -> None:
     assert run("--version", cwd=place).stdout.startswith("forecast-toolkit ")
     text = run("fit", "--help", cwd=place).stdout

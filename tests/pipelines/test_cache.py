@@ -358,6 +358,15 @@ def test_real_symbols_round_trip_without_collision(tmp_path: Path) -> None:
         np.testing.assert_array_equal(got.bars.frame["close"], walk(seed=rank)["close"].iloc[:5])
 
 
+def test_what_a_dead_first_writer_left_is_removed(tmp_path: Path) -> None:
+    name = cache.file_name("memory", "A", "1d")
+    for ending in ("lock", f"{'0' * 16}.parquet", "json.1.2.tmp"):
+        (tmp_path / f"{name}.{ending}").touch()
+    get(memory(walk()), tmp_path)
+    assert len(files(tmp_path)) == 2
+    assert not (tmp_path / f"{name}.{'0' * 16}.parquet").exists()
+
+
 @pytest.mark.slow
 def test_ten_thousand_names_write_nothing_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # 20,000 of them take minutes and prove nothing here

@@ -100,6 +100,20 @@ def test_prices_that_cannot_be_are_an_error_and_the_rest_is_still_checked(tmp_pa
     assert "--impossible mask" in report.text
 
 
+def test_a_lone_close_is_checked_as_a_price(tmp_path: Path) -> None:
+    rows = prices()[["Date", "Close"]]
+    rows.loc[7, "Close"] = -1.0
+    report = check_file(write(tmp_path / "a.csv", rows))
+    assert report.verdict == "refused"
+    assert ("values", 9, "Close") in codes(report)
+    assert "--impossible mask" in report.text
+    rows = prices()[["Date", "Close"]]
+    rows.loc[100:, "Close"] /= 4
+    report = check_file(write(tmp_path / "b.csv", rows))
+    assert codes(report) == {("unadjusted_split", 102, "Close")}
+    assert not any("Look at" in note for note in report.notes)
+
+
 def test_two_bases_an_unadjusted_split_and_the_basis_are_named(tmp_path: Path) -> None:
     rows = prices()
     rows.loc[:49, "Close"] *= 2
