@@ -134,23 +134,32 @@ def test_a_module_under_a_trainer_of_your_own(random_walk) -> None:
     from pipelines.batches import pieces_of, rows_before
     from pipelines.pipeline import Pipeline
 
+    class Ear(pl.Callback):
+        heard = 0
+
+        def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            self.heard += 1
+
     config = settle(Config.make(**TINY, kind="price"), random_walk)
     spans = cut_spans(random_walk, config)
     pipeline = Pipeline(pipeline_spec(config)).fit(random_walk, until=spans.train_end)
     prepared = pipeline.transform(random_walk)
     span = Span(pieces_of(prepared, 0, spans.train), rows_before(prepared, spans.train))
-    data = StreamData(prepared, span, lanes=2, k1=32, k2=32, lookback=None)
-    module = ForecastModule(build_network(config, pipeline), config)
-    trainer = pl.Trainer(
-        max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-    )
-    trainer.fit(module, datamodule=data)
-    assert module.updates > 0
+    weights = []
+    for ears in ([], [Ear()]):
+        torch.manual_seed(0)
+        data = StreamData(prepared, span, lanes=2, k1=32, k2=32, lookback=None)
+        module = ForecastModule(build_network(config, pipeline), config)
+        trainer = pl.Trainer(
+            max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, accelerator="cpu", callbacks=ears,
+        )  # fmt: skip
+        trainer.fit(module, datamodule=data)
+        assert module.updates > 0
+        assert module._nobody_listens() is not bool(ears)
+        weights.append(module.network.state_dict())
+    assert ears[0].heard == module.updates, "hooks around a backward pass are called where there are any"
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_calibrated_intervals_cover_on_new_rows(make_panel) -> None:
