@@ -15,13 +15,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from forecast.family import FAMILY
+from forecast.family import FAMILY, NEUTRAL
 from forecast.ranges import Choice, Range
 from pipelines.errors import UsageError, did_you_mean
 
 Auto = Literal["auto"]
 RECURRENT = ("rnn", "rnn-relu", "lstm", "gru")
 CORES = tuple(FAMILY)
+DEFAULT_CORE = "lstm"
 
 
 class _Section(BaseModel):
@@ -85,7 +86,7 @@ class ModelConfig(_Section):
     """The net."""
 
     core: Annotated[str, Choice(("lstm", "gru", "rnn"))] = Field(
-        default="lstm", description="rnn, rnn-relu, lstm or gru."
+        default=DEFAULT_CORE, description=f"{', '.join(CORES)}; see `forecast models`."
     )
     hidden: Annotated[int, Range(16, 128, log=True)] = Field(default=64, ge=1, le=8192)
     layers: Annotated[int, Range(1, 2, when=("model.core", ("lstm", "gru")))] = Field(default=1, ge=1, le=32)
@@ -95,13 +96,16 @@ class ModelConfig(_Section):
     variational: bool = Field(
         default=False, description="Dropout with one mask for all steps of a chunk (Gal and Ghahramani 2016)."
     )
-    bidirectional: bool = Field(default=False, description="Window mode only.")
+    bidirectional: bool = Field(default=False, description="Recurrent nets, window mode only.")
+    kernel: Annotated[int, Range(2, 5, when=("model.core", ("cnn",)))] = Field(
+        default=3, ge=2, le=64, description="cnn only: steps a convolution sees, before dilation."
+    )
     init: Literal["orthogonal", "identity", "chrono", "torch"] | None = Field(
         default=None,
         description="Initial recurrent weights: orthogonal, identity (IRNN), chrono (gates of lstm and gru open for up "
         "to k2 steps; arXiv 1804.11188), or torch's own; what suits the net by default.",
     )
-    head: Literal["auto", "point", "quantile", "gaussian", "student-t"] = Field(
+    head: Literal["auto", "point", "quantile", "gaussian", "student-t", "direction"] = Field(
         default="auto",
         description="What is predicted: numbers, quantiles, or the parameters of a density; auto: quantiles where the "
         "net can.",
@@ -196,6 +200,51 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_defaults(cls, values: Any) -> Any:
+        """What is not said takes the default of the core."""
+        if not isinstance(values, dict):
+            return values
+        nested = {
+            section: part.model_dump(exclude_unset=True) if isinstance(part, BaseModel) else part
+            for section, part in values.items()
+        }
+        model = nested.get("model")
+        core = model.get("core", DEFAULT_CORE) if isinstance(model, dict) else DEFAULT_CORE
+        for name, value in _own(core).items():
+            section, field = name.split(".")
+            part = nested.get(section, {})
+            if isinstance(part, dict):
+                nested[section] = {field: value} | part
+        return nested
+
+    @model_validator(mode="after")
+    def _fits_the_core(self) -> Self:
+        """What does not go together, with the reason, before any data is read."""
+        data, model, member = self.data, self.model, FAMILY[self.model.core]
+        for name, why in member.lacks.items():
+            if getattr(model, name) != NEUTRAL[name]:
+                raise ValueError(f"{model.core} has no {name}: {why}; leave model.{name} at {NEUTRAL[name]}")
+        if data.mode == "stream" and not member.streams:
+            raise ValueError(
+                f"{model.core} reads a window as a whole and carries nothing to the next row, so it cannot run as a "
+                "stream; use --mode window"
+            )
+        if data.mode == "stream" and model.bidirectional:
+            raise ValueError(
+                f"a bidirectional {model.core} reads its window from both ends, so it cannot run as a stream: its "
+                "features at a step would have seen later steps; use --mode window, or leave bidirectional out"
+            )
+        if data.mode == "window" and not member.windows:
+            raise ValueError(
+                f"{model.core} carries its exact state from the first row on; on windows it would begin anew at each, "
+                "for more work and less memory; use --mode stream"
+            )
+        if member.heads and model.head not in ("auto", *member.heads):
+            raise ValueError(f"{model.core} has no {model.head} head; use model.head={' or '.join(member.heads)}")
+        return self
+
     @model_validator(mode="after")
     def _remedies(self) -> Self:
         model = self.model
@@ -227,11 +276,35 @@ class Config(_Section):
             raise _friendly(error) from None
 
     def override(self, **dotted: Any) -> Config:
-        """A copy with flat or dotted names changed."""
-        return Config.make(self.model_dump(mode="json"), **dotted)
+        """A copy with flat or dotted names changed.
+
+        With another core, what stood at the default of the old one takes that of the new one.
+        """
+        nested = self.to_json()
+        changed = {".".join(locate(name)): value for name, value in dotted.items()}
+        core = changed.get("model.core", self.model.core)
+        if core != self.model.core:
+            old = _own(self.model.core)
+            for name in {**old, **_own(core)}:
+                section, field = name.split(".")
+                if nested[section][field] == old.get(name, default_of(name)):
+                    del nested[section][field]
+        return Config.make(nested, **dotted)
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
+
+
+def _own(core: Any) -> Mapping[str, Any]:
+    """Defaults by dotted name of ``core`` where they are its own; none for a name that is no core."""
+    return FAMILY[core].defaults if core in CORES else {}
+
+
+def default_of(name: str, core: str = "") -> Any:
+    """The default of the setting with the dotted ``name``, as JSON, that of ``core`` where it has its own."""
+    section, field = name.split(".")
+    info = Config.model_fields[section].annotation.model_fields[field]  # type: ignore[union-attr]
+    return _own(core).get(name, list(info.default) if isinstance(info.default, tuple) else info.default)
 
 
 def read_config(path: Path) -> dict[str, Any]:

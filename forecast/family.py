@@ -5,7 +5,12 @@ A new member is one entry here and one builder in :data:`forecast.nn.cores.CORES
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NEUTRAL: Mapping[str, Any] = {"layers": 1, "dropout": 0.0, "bidirectional": False, "variational": False}
+"""Settings of the net that a member may lack, and the value they then have."""
 
 
 @dataclass(frozen=True)
@@ -16,16 +21,32 @@ class Member:
         about: what it is and what it is for, one line.
         reference: where it comes from.
         streams: reads a series step by step and carries its state; else it reads a window of fixed length.
+        windows: can also be trained on windows (every member does one of the two).
         gradient: trained by gradients; else its readout alone is solved for.
         heads: the heads it can have, the default first; empty for all.
+        lacks: settings among ``NEUTRAL`` that it has no place for, and why.
+        defaults: settings by dotted name whose default is another than that of the rest of the family.
     """
 
     about: str
     reference: str
     streams: bool = True
+    windows: bool = True
     gradient: bool = True
     heads: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """How it can read, the default first."""
+        return ("stream",) * self.streams + ("window",) * self.windows
+
+
+_NO_DIRECTION = {
+    "bidirectional": "it sees the whole window at once already",
+    "variational": "it has no steps over which a mask could stay the same",
+}
 
 FAMILY: dict[str, Member] = {
     "rnn": Member(
@@ -33,7 +54,7 @@ FAMILY: dict[str, Member] = {
         "Elman 1990, Finding structure in time, Cognitive Science 14",
     ),
     "rnn-relu": Member(
-        "plain recurrent net with ReLU units begun at the identity (IRNN): remembers longer than tanh",
+        "plain recurrent net with ReLU units; begun at the identity (model.init=identity) it remembers longer (IRNN)",
         "Le, Jaitly and Hinton 2015, arXiv 1504.00941",
     ),
     "lstm": Member(
@@ -43,5 +64,17 @@ FAMILY: dict[str, Member] = {
     "gru": Member(
         "gated recurrent unit: as an LSTM with three quarters of its weights",
         "Cho et al. 2014, arXiv 1406.1078",
+    ),
+    "mlp": Member(
+        "feed-forward net on a window: no recurrence, the comparison a recurrent net has to beat",
+        "Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors, Nature 323",
+        streams=False,
+        lacks=_NO_DIRECTION,
+    ),
+    "cnn": Member(
+        "dilated causal convolutions over a window (TCN): sees far with few layers, trains in parallel",
+        "Bai, Kolter and Koltun 2018, arXiv 1803.01271",
+        streams=False,
+        lacks=_NO_DIRECTION,
     ),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from forecast import baselines
-from forecast.config import Config, read_config
+from forecast.config import Config, locate, read_config
 from forecast.presets import preset_values
 from pipelines.errors import DataError, UsageError
 from pipelines.panel import Panel
@@ -175,15 +175,21 @@ def config_of(flags: Mapping[str, Any], **more: Any) -> Config:
 
 def make_config(file: Path | None, preset: str | None, settings: Sequence[str], **flags: Any) -> Config:
     """A configuration from a preset, then a file, then ``section.name=value`` texts, then flags that were given."""
-    config = Config.make(preset_values(preset))
+    said: dict[str, Any] = {}
+
+    def say(values: Mapping[str, Any]) -> None:
+        said.update({".".join(locate(name)): value for name, value in values.items()})
+
+    say(_flat(preset_values(preset)))
     if file is not None:
-        config = config.override(**_flat(read_config(file)))
+        say(_flat(read_config(file)))
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set got {text!r}, expected name=value.", hint="For instance --set model.hidden=32.")
-        config = config.override(**{name.strip(): _parse(value.strip())})
-    return config.override(**{name: value for name, value in flags.items() if value is not None})
+        say({name.strip(): _parse(value.strip())})
+    say({name: value for name, value in flags.items() if value is not None})
+    return Config.make(None, **said)  # all at once: what was said holds, whatever the defaults of the core
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

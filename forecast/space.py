@@ -132,7 +132,7 @@ def make_space(
     Raises:
         UsageError: an unknown setting, a range that is none, a value the configuration refuses, nothing to search.
     """
-    known, default = declared(), Config()
+    known, default = declared(), Config.make({"model": {"core": base.model.core}})
     held = {".".join(locate(name)) for name in fixed}
     ranges = {} if only else {
         name: one for name, one in known.items()

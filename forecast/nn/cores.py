@@ -1,4 +1,4 @@
-"""Recurrent cores: ``(x, state) -> (features, state)``, every state tensor batch-first.
+"""The registry of cores, and the recurrent ones: ``(x, state) -> (features, state)``, state tensors batch-first.
 
 A core sees a chunk ``x [B, K, D]`` of any length K and the state the chunk before left, and returns
 features ``[B, K, F]`` and the state after the last step. In evaluation mode chunks of any lengths give
@@ -28,58 +28,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forecast.family import FAMILY, NEUTRAL
+from forecast.nn.cnn import build_cnn
+from forecast.nn.core import Core, State, detach_state, reset_state
 from forecast.nn.gru import GRU
 from forecast.nn.init import INITS, initialise
+from forecast.nn.mlp import build_mlp
 from pipelines.errors import UsageError, did_you_mean
 
-State = tuple[Tensor, ...]
-
-
-class Core(nn.Module):
-    """Base of all cores.
-
-    ``out_features`` is F; ``streams`` says whether chunks may be fed one after another (False where a
-    feature looks ahead inside its chunk, as in bidirectional cores: those read windows).
-    """
-
-    out_features: int
-    streams: bool
-
-    def initial(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """The state before the first step, zeros ``[batch, ...]`` (default: device and dtype of the weights)."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """``x [B, K, D]`` and a state to features ``[B, K, F]`` and the state after step K.
-
-        A core that reads windows only may return the features of the last step alone, ``[B, 1, F]``.
-        """
-        raise NotImplementedError
-
-    def newest(self, features: Tensor) -> Tensor:
-        """``[B, 1, F]``: what an origin at the last step of a window reads of the window's features."""
-        return features[:, -1:]
-
-
-def reset_state(state: State, reset: Tensor) -> State:
-    """Zero the lanes where ``reset [B]`` (bool) holds; the others pass unchanged, bit for bit.
-
-    Selects instead of multiplying, so NaN or infinity in a lane that is reset is gone.
-    """
-    return tuple(
-        torch.where(reset.view(-1, *[1] * (tensor.dim() - 1)), tensor.new_zeros(()), tensor) for tensor in state
-    )
-
-
-def detach_state(state: State) -> State:
-    """The same values, cut from the graph: where truncated BPTT truncates."""
-    return tuple(tensor.detach() for tensor in state)
+__all__ = ["CORES", "Core", "RecurrentCore", "State", "build_core", "detach_state", "reset_state"]
 
 
 class RecurrentCore(Core):
@@ -201,8 +158,12 @@ def _recurrent(kind: str) -> Callable[..., Core]:
     return build
 
 
-CORES: dict[str, Callable[..., Core]] = {name: _recurrent(name) for name in ("rnn", "rnn-relu", "lstm", "gru")}
-"""Name to builder. A builder takes the arguments of ``build_core`` after the name, and its own options, by keyword."""
+CORES: dict[str, Callable[..., Core]] = {
+    **{name: _recurrent(name) for name in ("rnn", "rnn-relu", "lstm", "gru")},
+    "mlp": build_mlp,
+    "cnn": build_cnn,
+}
+"""Name to builder. A builder takes by keyword those arguments of ``build_core`` that mean anything to it, and its own."""
 
 
 def build_core(
@@ -213,12 +174,14 @@ def build_core(
     dropout: float = 0.0,
     bidirectional: bool = False,
     variational: bool = False,
+    lookback: int | None = None,
     **options: Any,
 ) -> Core:
     """Build the core called ``name`` with fresh weights (seed with ``torch.manual_seed``).
 
     ``dropout`` acts between layers (before the head it is the network's); ``variational`` keeps its masks
-    over time and drops the recurrent connections too. ``options`` go to the core's own builder: recurrent
+    over time and drops the recurrent connections too; ``lookback`` is the length of the windows, for cores that
+    must know it. ``options`` go to the core's own builder: recurrent
     cores take ``init`` (see :mod:`forecast.nn.init`) and, for ``"chrono"``, ``memory`` in steps. Raises
     UsageError on an unknown name or option and on sizes that make no network.
     """
@@ -231,19 +194,26 @@ def build_core(
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout is {dropout}, expected at least 0 and below 1.")
     builder = CORES[name]
-    common = {
-        "in_features": in_features,
-        "hidden": hidden,
+    given = {
         "layers": layers,
         "dropout": dropout,
         "bidirectional": bidirectional,
         "variational": variational,
+        "lookback": lookback,
     }
-    own = [option for option in inspect.signature(builder).parameters if option not in common]
+    takes = inspect.signature(builder).parameters
+    for what, said in given.items():
+        if what not in takes and what in NEUTRAL and said != NEUTRAL[what]:
+            why = FAMILY[name].lacks[what]
+            raise UsageError(f"{what} is {said!r}, but {name} has none: {why}.", hint="Leave it out.")
+        if what == "lookback" and what in takes and (lookback is None or lookback < 1):
+            raise UsageError(f"{name} reads windows and got lookback={lookback}.", hint="Give their length in steps.")
+    own = [option for option in takes if option not in given and option not in ("in_features", "hidden")]
     for option in options:
         if option not in own:
             raise UsageError(
                 f"Core {name!r} has no option {option!r}.{did_you_mean(option, own)}",
                 hint=f"Its options: {', '.join(own)}." if own else None,
             )
-    return builder(**common, **options)
+    common = {what: said for what, said in given.items() if what in takes}
+    return builder(in_features=in_features, hidden=hidden, **common, **options)

@@ -18,7 +18,6 @@ from forecast.config import Config
 from forecast.nn.cores import State, build_core
 from forecast.nn.heads import build_head
 from pipelines.batches import Batch
-from pipelines.errors import UsageError
 
 
 class LinearSkip(nn.Module):
@@ -100,8 +99,10 @@ class _AddLocation(torch.autograd.Function):
         return grad, grad[..., 0]
 
 
-def _init_options(config: Config) -> dict[str, Any]:
-    """How recurrent weights begin; ``chrono`` is told how far back training can reach."""
+def _core_options(config: Config) -> dict[str, Any]:
+    """What the core alone knows. Initial recurrent weights: ``chrono`` is told how far back training can reach."""
+    if config.model.core == "cnn":
+        return {"kernel": config.model.kernel}
     if config.model.init is None:
         return {}
     reach = config.data.lookback if config.data.mode == "window" else config.data.k2
@@ -129,14 +130,9 @@ class Network(nn.Module):
             model.dropout,
             model.bidirectional,
             model.variational,
-            **_init_options(config),
+            config.data.lookback if config.data.mode == "window" else None,
+            **_core_options(config),
         )
-        if config.data.mode == "stream" and not self.core.streams:
-            raise UsageError(
-                f"a bidirectional {model.core} reads its window from both ends, so it cannot run as a stream: "
-                "its features at a step would have seen later steps.",
-                hint="Use --mode window, or leave bidirectional out.",
-            )
         self.dropout = nn.Dropout(model.dropout)
         width = self.core.out_features
         self.future = nn.Sequential(nn.Linear(horizon * future, model.hidden), nn.Tanh()) if future else None
@@ -183,6 +179,13 @@ class Network(nn.Module):
         residual: Tensor = (batch.y - batch.anchor[..., None]) / (batch.scale[..., None] * self.unit)
         return residual
 
+    def now(self, batch: Batch) -> Tensor:
+        """``[B, K, H]`` the last value at the origin in the units of :meth:`target`; zero where it is the anchor."""
+        last = batch.level[:, -batch.anchor.shape[1] :]
+        level: Tensor = ((last - batch.anchor) / batch.scale)[..., None] / self.unit
+        return level
+
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
         """Mean loss of the head over the targets the batch allows."""
-        return self.head.loss(params, self.target(batch), batch.mask)
+        now = self.now(batch) if self.head.reads_now else None
+        return self.head.loss(params, self.target(batch), batch.mask, now)
