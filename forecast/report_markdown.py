@@ -19,11 +19,18 @@ def markdown(page: Page, parts: Sequence[Section], pictures: Collection[str]) ->
         parts: of :func:`forecast.report_text.sections`.
         pictures: names of the PNGs that were written.
     """
-    label = str(page.verdict.get("label", ""))
-    said = f"**{text(label)}**: {text(str(page.verdict['text']))}" if label else text(str(page.verdict["text"]))
     what = "Backtest" if page.kind == "backtest" else "Forecast"
-    blocks = [f"# {what} report: {text(page.title)}", said]
-    blocks += [f"**{text(warning(page))}**"] if warning(page) else []
+    label = str(page.verdict.get("label", ""))
+    said = str(page.verdict["text"])
+    return render(f"{what} report: {page.title}", label, said, warning(page), parts, pictures)
+
+
+def render(
+    title: str, label: str, said: str, alarm: str, parts: Sequence[Section], pictures: Collection[str]
+) -> str:  # fmt: skip
+    """A document of ``parts`` under the sentence ``said``; ``alarm``, where there is one, is set off."""
+    blocks = [f"# {text(title)}", f"**{text(label)}**: {text(said)}" if label else text(said)]
+    blocks += [f"**{text(alarm)}**"] if alarm else []
     for part in parts:
         blocks.append(f"## {text(part.heading)}")
         blocks += [text(line) for line in part.lead]

@@ -33,7 +33,8 @@ _CONTROLS = {
 <button type="button" id="forth" aria-label="later origin">›</button><output id="origin-label"></output></div></div>"""
 }
 _TALL = frozenset({"origin"})
-_HALF = frozenset({"ratio", "error", "coverage", "pit", "shift-time", "shift-scatter"})
+_HALF = frozenset({"ratio", "error", "coverage", "pit", "shift-time", "shift-scatter", "importances", "pair"})
+_SLICE = "slice-"  # charts of a study, one per setting
 
 
 def html_page(page: Page, charts: Mapping[str, Any], parts: Sequence[Section]) -> str:
@@ -43,13 +44,29 @@ def html_page(page: Page, charts: Mapping[str, Any], parts: Sequence[Section]) -
         charts: of :func:`forecast.report_charts.chart_data`.
         parts: of :func:`forecast.report_text.sections`.
     """
+    return frame(
+        title=page.title, kind="Backtest" if page.kind == "backtest" else "Forecast", subtitle=_subtitle(page),
+        top=_verdict(page), parts=parts, charts=charts, foot="Numbers count every scored forecast.",
+        nojs="The charts need JavaScript; the tables do not. report.md has pictures of the charts.",
+    )  # fmt: skip
+
+
+def frame(
+    *, title: str, kind: str, subtitle: str, top: str, parts: Sequence[Section], charts: Mapping[str, Any], foot: str,
+    nojs: str = "The charts need JavaScript; the tables do not.",
+) -> str:  # fmt: skip
+    """A page around ``parts``: head with its policy, contents, scripts.
+
+    Args:
+        top: HTML between the heading and the contents, of :func:`verdict_box` and :func:`tile_row`.
+        charts: what the script draws from; keys are those of :func:`forecast.report_charts.chart_data`, or ``study``.
+    """
     plotly, script, style = _plotly(), _asset("report.js"), _asset("report.css")
     policy = (
         "default-src 'none'; "
         f"script-src {_hash(plotly)} {_hash(script)}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-    what = "Backtest" if page.kind == "backtest" else "Forecast"
     links = "".join(f'<a href="#{part.name}">{escape(part.heading)}</a>' for part in parts)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -59,24 +76,24 @@ def html_page(page: Page, charts: Mapping[str, Any], parts: Sequence[Section]) -
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <meta name="color-scheme" content="light dark">
-<title>{escape(page.title)} · {what}</title>
+<title>{escape(title)} · {escape(kind)}</title>
 <link rel="icon" href="data:,">
 <style>{style}</style>
 </head>
 <body>
 <header>
-<p class="kind">{what} report</p>
-<h1>{escape(page.title)}</h1>
-<p class="sub">{escape(_subtitle(page))}</p>
+<p class="kind">{escape(kind)} report</p>
+<h1>{escape(title)}</h1>
+<p class="sub">{escape(subtitle)}</p>
 </header>
 <main>
-{_verdict(page)}
-<noscript><p class="notice">The charts need JavaScript; the tables do not. report.md has pictures of the charts.</p>
+{top}
+<noscript><p class="notice">{escape(nojs)}</p>
 </noscript>
 <nav aria-label="contents">{links}</nav>
 {"".join(_section(part) for part in parts)}
 </main>
-<footer>Numbers count every scored forecast. This page holds all it needs and contacts nobody.</footer>
+<footer>{escape(foot)} This page holds all it needs and contacts nobody.</footer>
 <script type="application/json" id="page-data">{json_text(charts)}</script>
 <script>{plotly}</script>
 <script>{script}</script>
@@ -101,17 +118,27 @@ def _subtitle(page: Page) -> str:
 
 def _verdict(page: Page) -> str:
     label = str(page.verdict.get("label", ""))
+    notice = f'<p class="notice bad">{escape(warning(page))}</p>' if warning(page) else ""
+    box = verdict_box(label, _TONE.get(label, "flat"), str(page.verdict["text"]))
+    return f"{box}{notice}\n{tile_row(_tiles(page))}\n"
+
+
+def verdict_box(label: str, tone: str, text: str) -> str:
+    """The sentence a page begins with; ``tone``: good, bad or flat."""
     badge = f'<span class="badge">{escape(label)}</span>' if label else ""
-    tiles = "".join(
-        f'<div class="tile"><dt>{escape(name)}</dt><dd>{escape(value)}</dd><p>{escape(about)}</p></div>'
-        for name, value, about in _tiles(page)
-    )
-    return f"""<section class="verdict {_TONE.get(label, "flat")}" id="verdict" aria-label="verdict">
-{badge}<p class="claim">{escape(str(page.verdict["text"]))}</p>
+    return f"""<section class="verdict {tone}" id="verdict" aria-label="verdict">
+{badge}<p class="claim">{escape(text)}</p>
 </section>
-{f'<p class="notice bad">{escape(warning(page))}</p>' if warning(page) else ""}
-<dl class="tiles">{tiles}</dl>
 """
+
+
+def tile_row(tiles: Sequence[tuple[str, str, str]]) -> str:
+    """Figures as ``(name, value, what it is)``."""
+    cells = "".join(
+        f'<div class="tile"><dt>{escape(name)}</dt><dd>{escape(value)}</dd><p>{escape(about)}</p></div>'
+        for name, value, about in tiles
+    )
+    return f'<dl class="tiles">{cells}</dl>'
 
 
 def _tiles(page: Page) -> list[tuple[str, str, str]]:
@@ -156,7 +183,7 @@ def _section(part: Section) -> str:
 
 
 def _chart(name: str, caption: str) -> str:
-    size = ("tall " if name in _TALL else "") + ("half" if name in _HALF else "full")
+    size = ("tall " if name in _TALL else "") + ("half" if name in _HALF or name.startswith(_SLICE) else "full")
     return (
         f'<figure class="{size}"><div class="chart" id="chart-{name}" role="img" aria-label="{escape(caption)}"></div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"

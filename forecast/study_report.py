@@ -2,9 +2,10 @@
 
 ``study.json`` (schema 1): ``study, metric, objectives, sampler, pruner, seed, budget, trials {spent, complete, pruned,
 failed, repeated}, best {number, values, params, config}, front [best, ...], importances {setting: share}, history
-[{number, state, value, best, seconds}], slices {setting: [[value, score], ...]}, saved {trials, seconds}, failures
-[{number, reason}], space, development, openings [{time, reason, trials}]``; once the seal was opened also ``sealed``
-(see :class:`forecast.tune.Tuned`). ``trials.csv``: one row per trial, one column per setting. ``importances.csv``.
+[{number, state, value, also, reached, best, seconds, params, failure}], slices {setting: [[value, score], ...]}, saved
+{trials, seconds}, failures [{number, reason}], space, development, openings [{time, reason, trials}]``; once the seal
+was opened also ``sealed`` (see :class:`forecast.tune.Tuned`). ``trials.csv``: one row per trial, one column per
+setting. ``importances.csv``. ``report.html`` and ``report.md`` say the same to people (:mod:`forecast.study_page`).
 """
 
 from __future__ import annotations
@@ -88,14 +89,18 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 def history(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
-    """Every trial in order, with the best error so far."""
+    """Every trial in order, with the best error so far; ``reached``: mean error of the folds a pruned one finished."""
     best, out = math.inf, []
     for trial in trials:
         value = trial.values[0] if trial.state == TrialState.COMPLETE and trial.values else None
         best = best if value is None else min(best, value)
+        folds = [fold["error"] for fold in trial.user_attrs.get("folds", ())]
         out.append({
             "number": trial.number, "state": trial.state.name.lower(), "value": value,
+            "also": trial.values[1] if value is not None and len(trial.values) > 1 else None,
+            "reached": sum(folds) / len(folds) if trial.state == TrialState.PRUNED and folds else None,
             "best": best if math.isfinite(best) else None, "seconds": trial.user_attrs.get("seconds"),
+            "params": trial.params, "failure": trial.user_attrs.get(FAILURE),
         })  # fmt: skip
     return out
 
@@ -131,12 +136,14 @@ def trials_table(study: optuna.Study, space: Space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(folder: Path, found: Mapping[str, Any], table: pd.DataFrame) -> None:
-    """``study.json, trials.csv, importances.csv``, each replaced at once."""
+def write(folder: Path, found: Mapping[str, Any], table: pd.DataFrame, pages: Mapping[str, str]) -> None:
+    """``study.json, trials.csv, importances.csv`` and ``pages`` by name, each replaced at once."""
     shares = pd.DataFrame({"setting": list(found["importances"]), "importance": list(found["importances"].values())})
-    _replace(folder / "trials.csv", table.to_csv(index=False))
-    _replace(folder / "importances.csv", shares.to_csv(index=False))
-    _replace(folder / "study.json", json.dumps(storage.plain(found), indent=2, allow_nan=False) + "\n")
+    replace_text(folder / "trials.csv", table.to_csv(index=False))
+    replace_text(folder / "importances.csv", shares.to_csv(index=False))
+    for name, text in pages.items():
+        replace_text(folder / name, text)
+    replace_text(folder / "study.json", json.dumps(storage.plain(found), indent=2, allow_nan=False) + "\n")
 
 
 def changed(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
@@ -144,10 +151,11 @@ def changed(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value != setting(space.base, name)}
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_text(file: Path, text: str) -> None:
+    """Write ``file`` so that a kill leaves the old one or the new one."""
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", newline="\n")
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from forecast import inference, metrics, report, run, storage, study_report
+from forecast import inference, metrics, report, run, storage, study_page, study_report
 from forecast import study as studies
 from forecast.backtest import backtest
 from forecast.callable_module import make_callable
@@ -145,7 +145,8 @@ def tune(
         "schema": SCHEMA, "space": found.to_json(), "sampler": sampler, "pruner": pruner, "metric": metric,
         "also": also, "folds": folds, "test": _test(panel, test, base), "seed": base.train.seed,
         "heartbeat": heartbeat,
-        "development": {"end": str(sealed.end), "rows": len(sealed.development), "data": data_hash(sealed.development)},
+        "development": {"end": str(sealed.end), "rows": len(sealed.development), "data": data_hash(sealed.development),
+                        "series": series_of(panel)},
     }  # fmt: skip
     folder = folder_of(study) if study is not None else run.free_folder(panel, "study")
     session = begin(folder, panel, sealed, request, storage, trials)
@@ -328,8 +329,15 @@ def compared(result: Backtest, same: bool, tried: int) -> dict[str, Any]:
 
 def _write(session: Session, more: dict[str, Any]) -> dict[str, Any]:
     found = {**study_report.document(session.study, session.request), **more}
-    study_report.write(session.folder, found, study_report.trials_table(session.study, session.space))
+    table = study_report.trials_table(session.study, session.space)
+    study_report.write(session.folder, found, table, study_page.pages(found))
     return found
+
+
+def series_of(panel: Panel) -> dict[str, str]:
+    """What the series are called, for people."""
+    title = panel.ids[0] if len(panel.ids) == 1 else f"{len(panel.ids):,} series"
+    return {"title": title, "target": panel.target, "source": panel.source}
 
 
 def _free(path: Path) -> Path:

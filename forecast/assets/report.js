@@ -227,10 +227,113 @@
       yaxis: { tickvals: names.map((_, k) => k), ticktext: names.map(label), range: [-0.6, names.length - 0.4], showgrid: false } });
   };
 
+  // -- a study of settings ----------------------------------------------------------------------
+  const study = data.study;
+  const zoomed = (values) => {
+    // a few hopeless trials would flatten the chart: beyond the upper fence they are drawn at its edge
+    const known = values.filter((v) => v !== null).sort((a, b) => a - b);
+    const at = (q) => known[Math.min(known.length - 1, Math.floor(q * known.length))];
+    const fence = at(0.75) + 2 * (at(0.75) - known[0]);
+    const top = Math.min(known[known.length - 1], Math.max(fence, known[0] * 1.05));
+    const pad = 0.06 * (top - known[0] || Math.abs(top) || 1);
+    return { top, range: [known[0] - pad, top + pad], over: known[known.length - 1] > top };
+  };
+  const ring = (x, y) => ({ x, y, mode: "markers", name: "winner", hoverinfo: "skip",
+    marker: { symbol: "circle-open", size: 15, color: colour("m1"), line: { width: 2.6 } } });
+
+  const drawHistory = () => {
+    const rows = study.trials, scored = rows.filter((r) => r.value !== null);
+    if (!scored.length) return;
+    const zoom = zoomed(scored.map((r) => r.value)), low = (v) => Math.min(v, zoom.top);
+    const cutShort = rows.filter((r) => r.reached !== null && r.reached !== undefined);
+    const best = rows.filter((r) => r.best !== null);
+    const failed = rows.filter((r) => r.state === "fail");
+    const dots = (part, value, name, marker) => ({ x: part.map((r) => r.number), y: part.map((r) => low(value(r))), name, mode: "markers",
+      text: part.map((r) => `trial ${r.number}: ${value(r).toPrecision(5)}`), hoverinfo: "text", marker });
+    const traces = [
+      dots(scored, (r) => r.value, "scored", { color: colour("m0"), size: 7, opacity: 0.8 }),
+      dots(cutShort, (r) => r.reached, "pruned, mean of its folds", { color: colour("base"), size: 7, symbol: "x-thin", line: { color: colour("base"), width: 1.6 } }),
+      dots(failed, () => zoom.top, "failed or stopped", { color: colour("bad"), size: 8, symbol: "triangle-down" }),
+      { x: best.map((r) => r.number), y: best.map((r) => low(r.best)), name: "best so far", mode: "lines", hoverinfo: "skip",
+        line: { color: colour("m1"), width: 2, shape: "hv" } },
+      ring([study.best], [low(scored.find((r) => r.number === study.best).value)]),
+    ].filter((t) => t.x.length);
+    if (failed.length) traces.find((t) => t.name.startsWith("failed")).text = failed.map((r) => `trial ${r.number} failed`);
+    const shapes = study.start === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: low(study.start), y1: low(study.start),
+      line: { color: colour("soft"), width: 1, dash: "dot" } }];
+    const annotations = study.start === null ? [] : [{ x: 1, xref: "paper", xanchor: "right", y: low(study.start), yanchor: "bottom",
+      text: "default configuration", showarrow: false, font: { size: 12, color: colour("soft") } }];
+    draw("history", traces, { hovermode: "closest", shapes, annotations, xaxis: { title: { text: "trial" } },
+      yaxis: { title: { text: plain(study.metric) + (zoom.over ? ", cut off above" : "") }, range: zoom.range } });
+  };
+
+  const drawImportances = () => {
+    const names = Object.keys(study.importances).sort((a, b) => study.importances[a] - study.importances[b]);
+    if (!names.length) return;
+    draw("importances", [{ type: "bar", orientation: "h", x: names.map((n) => 100 * study.importances[n]), y: names.map(label),
+      marker: { color: colour("m0") }, hoverinfo: "x", showlegend: false }],
+    { hovermode: "closest", bargap: 0.35, xaxis: { title: { text: "importance, %" }, rangemode: "tozero" }, yaxis: { showgrid: false } });
+  };
+
+  const sliceAxis = (one) => {
+    const title = { text: label(one.name), standoff: 14 };
+    if (one.choice) return { title, type: "category", categoryorder: "array", categoryarray: one.known.map(plain) };
+    const [low, high] = one.known, whole = one.whole && high - low <= 12;
+    if (one.log) return { title, type: "log", exponentformat: "power", dtick: high / low >= 100 ? Math.ceil(Math.log10(high / low) / 6) : undefined };
+    return { title, type: "linear", dtick: whole ? 1 : undefined };
+  };
+  const sliceValues = (one) => (one.choice ? one.values.map(plain) : one.values);
+  const shades = (numbers) => {
+    const last = Math.max(1, ...numbers);
+    return numbers.map((n) => faint(colour("m0"), 0.25 + 0.65 * (n / last)));
+  };
+
+  const drawSlices = () => study.slices.forEach((one, k) => {
+    if (!one.errors.length) return;
+    const zoom = zoomed(one.errors), x = sliceValues(one), y = one.errors.map((v) => Math.min(v, zoom.top));
+    const winner = one.numbers.indexOf(study.best);
+    const dots = { x, y, mode: "markers", name: "trials", marker: { color: shades(one.numbers), size: 8 },
+      text: one.numbers.map((n, i) => `trial ${n}: ${one.errors[i].toPrecision(5)}`), hoverinfo: "text" };
+    draw("slice-" + k, winner < 0 ? [dots] : [dots, ring([x[winner]], [y[winner]])],
+      { hovermode: "closest", showlegend: false, xaxis: sliceAxis(one),
+        yaxis: { title: { text: plain(study.metric) }, range: zoom.range } });
+  });
+
+  const drawPair = () => {
+    if (!study.pair) return;
+    const [a, b] = study.pair.map((k) => study.slices[k]);
+    const both = a.numbers.map((n, i) => [i, b.numbers.indexOf(n)]).filter(([, j]) => j >= 0);
+    if (!both.length) return;
+    const errors = both.map(([i]) => a.errors[i]), order = [...errors].sort((x, y) => x - y);
+    const rank = errors.map((v) => order.indexOf(v) / Math.max(1, order.length - 1)); // ranks: one hopeless trial does not bleach the others
+    const [xs, ys] = [sliceValues(a), sliceValues(b)];
+    const at = both.findIndex(([i]) => a.numbers[i] === study.best);
+    const dots = { x: both.map(([i]) => xs[i]), y: both.map(([, j]) => ys[j]), mode: "markers", name: "trials", hoverinfo: "text",
+      text: both.map(([i], k) => `trial ${a.numbers[i]}: ${errors[k].toPrecision(5)}`),
+      marker: { size: 11, color: rank.map((r) => faint(colour("m0"), 0.95 - 0.85 * r)), line: { width: 1, color: faint(colour("m0"), 0.7) } } };
+    draw("pair", at < 0 ? [dots] : [dots, ring([dots.x[at]], [dots.y[at]])],
+      { hovermode: "closest", showlegend: false, xaxis: sliceAxis(a), yaxis: sliceAxis(b) });
+  };
+
+  const drawFront = () => {
+    if (!study.also) return;
+    const rows = study.trials.filter((r) => r.value !== null && r.also !== null);
+    const front = study.front.map((n) => rows.find((r) => r.number === n));
+    draw("front", [
+      { x: rows.map((r) => r.value), y: rows.map((r) => r.also), mode: "markers", name: "scored", marker: { color: colour("base"), size: 7 },
+        text: rows.map((r) => `trial ${r.number}`), hoverinfo: "text+x+y" },
+      { x: front.map((r) => r.value), y: front.map((r) => r.also), mode: "lines+markers", name: "Pareto front",
+        line: { color: colour("m0"), width: 2 }, marker: { size: 9, color: colour("m0") }, hoverinfo: "skip" },
+      ring([front[0].value], [front[0].also]),
+    ], { hovermode: "closest", xaxis: { title: { text: plain(study.metric) } }, yaxis: { title: { text: plain(study.also) } } });
+  };
+  const drawStudy = () => { drawHistory(); drawImportances(); drawSlices(); drawPair(); drawFront(); };
+
   // -- controls ---------------------------------------------------------------------------------
   const drawSeries = () => { drawAhead(); drawOverview(); drawOrigin(); drawShift(); };
   const drawAll = () => {
     css = getComputedStyle(document.documentElement);
+    if (study) return drawStudy();
     drawSeries();
     if (data.steps) { drawSteps(); drawCalibration(); drawSkill(); drawSeeds(); }
   };
@@ -295,7 +398,7 @@
       table.querySelectorAll("thead button").forEach((button, column) =>
         button.addEventListener("click", () => sortTable(table, column, button)));
     });
-    const places = new Map(data.series.map((s, k) => [s.id, k]));
+    const places = new Map((data.series || []).map((s, k) => [s.id, k]));
     document.querySelectorAll("section#series tbody th").forEach((th) => {
       const k = places.get(th.textContent);
       if (k === undefined) return;
@@ -307,9 +410,9 @@
     });
   };
 
-  chooseSeries(0);
+  if (!study) chooseSeries(0);
   drawAll();
-  controls();
+  if (!study) controls();
   tables();
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   document.documentElement.dataset.ready = "yes";

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from forecast.commands import options as opt
 
-HELP = """Write report.html, report.md and PNGs into the folder of a fit or a backtest."""
+HELP = """Write report.html, report.md and PNGs into the folder of a fit or a backtest; the page of a study."""
 
 
 def report(run: opt.RunFolder, json: opt.Json = False, debug: opt.Debug = False) -> None:
     from forecast import report as pages
     from forecast.commands import screen
 
-    files = pages.report(run)
+    if (run / "request.json").is_file():  # of forecast tune
+        from forecast import study_page
+
+        files = study_page.report(run)
+    else:
+        files = pages.report(run)
     if json:
         screen.emit({"schema": 1, "run": str(run), "report": str(files[0]), "files": [file.name for file in files]})
         return

@@ -294,6 +294,7 @@ def show(console: Console, result: Tuned) -> None:
 
     from forecast.commands.screen import number
     from forecast.space import Space
+    from forecast.study_page import score_of_start
     from forecast.study_report import changed
 
     found, counts = result.found, result.found["trials"]
@@ -306,7 +307,7 @@ def show(console: Console, result: Tuned) -> None:
     for failure in found["failures"][:3]:
         console.print(f"  [dim]trial {failure['number']} failed: {escape(failure['reason'])}[/]")
     space = Space.from_json(found["space"])
-    start = _score_of_start(found)
+    start = score_of_start(found)
     against = "" if start is None else f", the default configuration {number(start)}"
     console.print(
         f"\n[bold]Winner[/] trial {best['number']}: {found['metric']} {number(best['values'][0])} x naive{against} "
@@ -330,6 +331,7 @@ def show(console: Console, result: Tuned) -> None:
             if name == "tuned":
                 show_trade(console, name, card)
     console.print(f"\nStudy       {escape(str(result.folder))}")
+    console.print(f"Report      {escape(str(result.folder / 'report.html'))}")
     console.print(f"Backtest    {escape(sealed['backtest'])}")
     console.print(f"Winner      {escape(sealed['winner'])}")
     console.print(f"Forecast    forecast predict {escape(sealed['winner'])}")
@@ -345,9 +347,3 @@ def show_config(console: Console, params: dict[str, Any], base: Config) -> None:
     for name, value in params.items():
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         console.print(f"  {name} = {escape(text)} [dim](default {escape(str(setting(base, name)))})[/]")
-
-
-def _score_of_start(found: dict[str, Any]) -> float | None:
-    """The error of the first trial, where it tried the default configuration."""
-    first = [row for row in found["history"] if row["number"] == 0 and row["value"] is not None]
-    return first[0]["value"] if first and found["sampler"] != "grid" else None
