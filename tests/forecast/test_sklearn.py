@@ -50,7 +50,7 @@ def wave(make_panel: Callable[..., Panel]) -> Windows:
 
 
 @parametrize_with_checks(  # long enough for the R2 of 0.5 that check_regressors_train asks for
-    [RecurrentRegressor("gru", hidden=16, dropout=0.0, epochs=12, batch=16, lr=0.03)],
+    [RecurrentRegressor("rnn", hidden=32, dropout=0.0, epochs=10, lr=0.02)],
     expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS,
 )
 def test_scikit_learns_own_checks(estimator: RecurrentRegressor, check: Callable[[RecurrentRegressor], None]) -> None:
@@ -65,7 +65,7 @@ def test_the_example_in_the_docstring() -> None:
 # -- accuracy and units ----------------------------------------------------------------------------
 @pytest.mark.parametrize("anchor", ["none", "last"])
 def test_it_learns(wave: Windows, anchor: str) -> None:
-    net = quick(core="gru", hidden=16, epochs=40, anchor=anchor).fit(wave.X[:110], wave.y[:110])
+    net = quick(core="gru", hidden=16, epochs=20, lr=0.02, anchor=anchor).fit(wave.X[:110], wave.y[:110])
     assert net.score(wave.X[110:], wave.y[110:]) > 0.95  # of the variance; what is left of 1 is noise and a short fit
 
 
@@ -221,7 +221,7 @@ def test_behind_a_scaler_and_under_a_grid_search(wave: Windows) -> None:
 
 
 def test_cross_val_predict_keeps_rows_in_their_place(wave: Windows) -> None:
-    out = cross_val_predict(quick(epochs=20), wave.X, wave.y, cv=3)
+    out = cross_val_predict(quick(epochs=10), wave.X, wave.y, cv=3)
     assert np.corrcoef(out[:, 0], wave.y[:, 0])[0, 1] > 0.8
 
 
