@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from forecast.config import Config, locate, read_config
+from forecast.config import Config, default_of, locate, read_config
 from forecast.ranges import Choice, Range, Value
 from pipelines.errors import UsageError
 
@@ -132,11 +132,11 @@ def make_space(
     Raises:
         UsageError: an unknown setting, a range that is none, a value the configuration refuses, nothing to search.
     """
-    known, default = declared(), Config.make({"model": {"core": base.model.core}})
+    known = declared()
     held = {".".join(locate(name)) for name in fixed}
     ranges = {} if only else {
         name: one for name, one in known.items()
-        if name not in held and setting(base, name) == setting(default, name)
+        if name not in held and setting(base, name) == default_of(name, base.model.core)
     }  # fmt: skip
     for name, value in _flat(given or {}).items():
         full = ".".join(locate(name))

@@ -1,4 +1,9 @@
-"""Dilated causal convolutions over a window (TCN; Bai, Kolter and Koltun 2018, arXiv 1803.01271)."""
+"""Dilated causal convolutions over a window (TCN; Bai, Kolter and Koltun 2018, arXiv 1803.01271).
+
+Only the newest feature of a window is read, and what it depends on thins out: at dilation ``d`` every ``d``-th step
+back from the newest. The last round of blocks computes those steps alone, as plain convolutions on a series that is
+halved from block to block: exactly the same numbers, for less than half of the work.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +28,10 @@ class Block(nn.Module):
     gradients steady training, and one vector fewer per convolution is saved.
     """
 
-    def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, dropout: float) -> None:
+    def __init__(self, channels: int, hidden: int, kernel: int, dropout: float) -> None:
         super().__init__()
-        self.reach = (kernel - 1) * dilation
-        self.first = nn.Conv1d(channels, hidden, kernel, dilation=dilation)
-        self.second = nn.Conv1d(hidden, hidden, kernel, dilation=dilation)
+        self.first = nn.Conv1d(channels, hidden, kernel)
+        self.second = nn.Conv1d(hidden, hidden, kernel)
         self.across = nn.Conv1d(channels, hidden, 1) if channels != hidden else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         for convolution in (self.first, self.second):
@@ -35,17 +39,22 @@ class Block(nn.Module):
             if convolution.bias is not None:
                 nn.init.zeros_(convolution.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.dropout(F.relu(self.first(F.pad(x, (self.reach, 0)))))
-        inner = self.dropout(F.relu(self.second(F.pad(inner, (self.reach, 0)))))
-        return F.relu(inner + self.across(x))
+    def forward(self, x: Tensor, dilation: int) -> Tensor:
+        inner = self.dropout(F.relu(_causal(self.first, x, dilation)))
+        inner = self.dropout(F.relu(_causal(self.second, inner, dilation)))
+        out: Tensor = F.relu(inner + self.across(x))
+        return out
+
+
+def _causal(convolution: nn.Conv1d, x: Tensor, dilation: int) -> Tensor:
+    reach = (convolution.kernel_size[0] - 1) * dilation
+    return F.conv1d(F.pad(x, (reach, 0)), convolution.weight, convolution.bias, dilation=dilation)
 
 
 class ConvolutionalCore(WindowCore):
-    """``layers`` rounds of blocks with dilations 1, 2, 4, ... that together see the whole window.
+    """``layers`` rounds of blocks with dilations 1, 2, 4, ... that each see the whole window.
 
-    ``[B, K, D] -> [B, K, hidden]``, causal: the feature at a step has seen no later one. The window is padded with
-    zeros on the left.
+    ``[B, K, D] -> [B, 1, hidden]``, the feature of the newest step. The window is padded with zeros on the left.
     """
 
     def __init__(
@@ -53,14 +62,18 @@ class ConvolutionalCore(WindowCore):
     ) -> None:
         super().__init__()
         self.out_features = hidden
-        steps = dilations(lookback, kernel) * layers
-        widths = [in_features] + [hidden] * len(steps)
-        self.blocks = nn.Sequential(
-            *(Block(width, hidden, kernel, step, dropout) for width, step in zip(widths, steps, strict=False))
-        )
+        self.round = dilations(lookback, kernel)
+        widths = [in_features] + [hidden] * (len(self.round) * layers - 1)
+        self.blocks = nn.ModuleList(Block(width, hidden, kernel, dropout) for width in widths)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        return self.blocks(x.transpose(1, 2)).transpose(1, 2), state
+        x = x.transpose(1, 2)
+        last = len(self.blocks) - len(self.round)
+        for i, block in enumerate(self.blocks):
+            if i > last:
+                x = x[..., (x.shape[-1] - 1) % 2 :: 2]
+            x = block(x, 1 if i >= last else self.round[i % len(self.round)])
+        return x[..., -1:].transpose(1, 2), state
 
 
 def build_cnn(

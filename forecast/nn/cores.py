@@ -163,7 +163,7 @@ CORES: dict[str, Callable[..., Core]] = {
     "mlp": build_mlp,
     "cnn": build_cnn,
 }
-"""Name to builder. A builder takes by keyword those arguments of ``build_core`` that mean anything to it, and its own."""
+"""Name to builder. It takes by keyword those arguments of ``build_core`` that mean anything to it, and its own."""
 
 
 def build_core(
