@@ -71,17 +71,19 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A recurrent (or other) net of the toolkit on windows, for pipelines, grid searches and cross-validation.
 
     Args:
-        core: a name of ``forecast models``: ``"rnn"``, ``"rnn-relu"``, ``"lstm"``, ``"gru"``, ...
-        hidden, layers, dropout: size of the net; dropout between layers and before the head.
+        core: a name of :data:`forecast.family.FAMILY` that learns by gradients on windows: ``"rnn"``, ``"lstm"``,
+            ``"gru"``, ``"mlp"``, ...
+        hidden, layers, dropout: size of the net; dropout between layers and before the head. Here and below ``None``
+            is what suits the core, as in ``forecast fit`` (an LSTM: 64, 1, 0.2).
         loss: ``"mse"``, ``"mae"`` or ``"huber"``, on standardised targets.
         channels: values a step in flat ``X``, which is folded as :attr:`pipelines.Windows.flat` unfolds it (all
             channels of the oldest step first); ``None`` is 1 for flat ``X``, and what ``X`` says if it is 3-D.
         anchor: ``"none"`` forecasts the value itself. ``"last"`` forecasts the change from the newest value of the
             first channel, and shows the net that channel relative to it: for windows of a target that drifts, such
             as prices. The first channel and ``y`` must then be in one unit, so scale neither of them before.
-        epochs: passes over the windows; ``"auto"`` from the number of updates, as in ``forecast fit``.
-        batch: windows an update.
-        lr: step size.
+        epochs: passes over the windows; ``None``: as many as make about 1500 updates, at least two.
+        batch: windows an update; ``None``: 32.
+        lr: step size; ``None``: 0.002.
         settings: further settings of the ``model`` and ``train`` sections by name, such as
             ``{"bidirectional": True, "optimizer": "adam", "average": 0, "accelerator": "cpu"}``.
         random_state: an int, a ``RandomState``, or ``None`` for another result on each fit. Equal ones give equal
@@ -105,15 +107,15 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self,
         core: str = "lstm",
         *,
-        hidden: int = 64,
-        layers: int = 1,
-        dropout: float = 0.2,
+        hidden: int | None = None,
+        layers: int | None = None,
+        dropout: float | None = None,
         loss: str = "mse",
         channels: int | None = None,
         anchor: str = "none",
-        epochs: int | str = "auto",
-        batch: int = 32,
-        lr: float = 2e-3,
+        epochs: int | None = None,
+        batch: int | None = None,
+        lr: float | None = None,
         settings: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -152,7 +154,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._one_number = target.ndim == 1
         target = target.reshape(len(target), -1)
         config = self._settle(len(target), target.shape[1])
-        windows, last = self._fold(flat)
+        windows, last = self._fold(flat, config.data.anchor)
         self.x_scaler_ = Scaler.fit(windows.reshape(-1, self.channels_))
         self.y_scaler_ = Scaler.fit(target - last)
         prepared = _lay_out(self.x_scaler_.apply(windows), self.y_scaler_.apply(target - last))
@@ -169,7 +171,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 f"X has {channels} channels, the net was fitted on {self.channels_}.",
                 hint=f"Give windows of {self.lookback_} steps and {self.channels_} channels.",
             )
-        windows, last = self._fold(validate_data(self, flat, reset=False))
+        windows, last = self._fold(validate_data(self, flat, reset=False), self.config_.data.anchor)
         horizon = self.config_.data.horizon
         prepared = _lay_out(self.x_scaler_.apply(windows), np.zeros((len(windows), horizon)))
         with threads(self.config_.train.threads):
@@ -194,13 +196,13 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             )
         return int(channels)
 
-    def _fold(self, flat: NDArray[Any]) -> tuple[Array, Array]:
+    def _fold(self, flat: NDArray[Any], anchor: str) -> tuple[Array, Array]:
         """Windows ``[M, L, C]`` as the net is shown them before scaling, and what targets are relative to, ``[M, 1]``.
 
         Always a copy: windows of a caller are never written to.
         """
         windows = np.array(flat, np.float64).reshape(len(flat), self.lookback_, self.channels_)
-        if self.anchor == "none":
+        if anchor == "none":
             return windows, np.zeros((len(windows), 1))
         last = windows[:, -1:, 0].copy()
         windows[:, :, 0] -= last
@@ -210,25 +212,30 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """The configuration of a fit on ``rows`` windows; nothing in it is left ``"auto"``."""
         if self.anchor not in ("none", "last"):
             raise UsageError(f"anchor is {self.anchor!r}, expected 'none' or 'last'.")
-        if not isinstance(self.batch, Integral) or self.batch < 1:
-            raise UsageError(f"batch is {self.batch!r}, expected a whole number of at least 1.")
+        if self.batch is not None and (not isinstance(self.batch, Integral) or self.batch < 1):
+            raise UsageError(f"batch is {self.batch!r}, expected a whole number of at least 1, or None.")
+        usable = [name for name, member in FAMILY.items() if member.gradient and member.windows]
+        if self.core in tuple(FAMILY) and self.core not in usable:
+            raise UsageError(
+                f"core {self.core!r} does not learn by gradients on windows, which is all that is done here.",
+                hint=f"Use one of {', '.join(usable)}, or forecast.fit with a panel.",
+            )
         chance = check_random_state(self.random_state)
         seed = self.random_state if isinstance(self.random_state, Integral) else chance.randint(2**31 - 1)
         given = {full: getattr(self, name) for name, full in _OWN.items()} | {"train.seed": seed} | self._further()
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
+        plain = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in given.items()
+            if value is not None
+        }
         shape = {"data.mode": "window", "data.lookback": self.lookback_, "data.horizon": horizon}
         config = Config.make(None, **plain, **shape, **{"model.head": "point", "model.skip": 0})
-        if not FAMILY[config.model.core].gradient:
-            raise UsageError(
-                f"core {config.model.core!r} learns without gradients, which RecurrentRegressor has no part for.",
-                hint=f"Use one of {', '.join(name for name, member in FAMILY.items() if member.gradient)}.",
-            )
-        train, updates = config.train, -(-rows // int(config.data.lanes))
+        lanes = 32 if config.data.lanes == "auto" else config.data.lanes
+        train, updates = config.train, -(-rows // lanes)
         auto = int(np.clip(round(train.updates / updates), 2, 1000)) if train.epochs == "auto" else train.epochs
-        small = int(config.data.lanes) * config.model.hidden <= 2048  # as forecast.spans.settle
-        return config.override(
-            **{"train.epochs": auto, "train.threads": 1 if train.threads is None and small else train.threads}
-        )
+        small = lanes * config.model.hidden <= 2048  # as forecast.spans.settle
+        count = 1 if train.threads is None and small else train.threads
+        return config.override(**{"data.lanes": lanes, "train.epochs": auto, "train.threads": count})
 
     def _further(self) -> dict[str, Any]:
         """``settings`` by full name."""

@@ -26,7 +26,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import forecast.sklearn
 import pipelines as pl
-from forecast.family import FAMILY
+from forecast.config import Config
+from forecast.family import FAMILY, Member
 from forecast.sklearn import RecurrentRegressor
 from pipelines.batches import Windows
 from pipelines.errors import TrainingError, UsageError
@@ -97,6 +98,12 @@ def test_anchored_to_the_last_value_a_level_never_seen_is_no_hindrance(wave: Win
     assert np.abs(free.predict(wave.X + 1e4) - 1e4).min() > 1e3
 
 
+def test_a_parameter_set_behind_a_fit_waits_for_the_next(wave: Windows) -> None:
+    net = quick().fit(wave.X, wave.y)
+    before = net.predict(wave.X)
+    np.testing.assert_array_equal(net.set_params(anchor="last", channels=2, hidden=3).predict(wave.X), before)
+
+
 def test_one_unit_a_channel_keeps_the_shape_of_a_window() -> None:
     x = np.random.default_rng(0).normal(size=(30, 5, 2)) * [1, 1000] + [0, 1e6]
     net = quick().fit(x, x[:, -1, 0])
@@ -123,11 +130,18 @@ def test_predictions_have_the_shape_of_y(wave: Windows) -> None:
     assert quick().fit(wave.X, wave.y).predict(wave.X[:1]).shape == (1, HORIZON)
 
 
-@pytest.mark.parametrize("core", [name for name, member in FAMILY.items() if member.gradient])
+@pytest.mark.parametrize("core", [name for name, member in FAMILY.items() if member.gradient and member.windows])
 def test_every_core_that_learns_by_gradients(core: str, wave: Windows) -> None:
-    net = quick(core=core, layers=2, dropout=0.1, epochs=3).fit(wave.X, wave.y)
+    net = quick(core=core, dropout=None, epochs=3).fit(wave.X, wave.y)
     assert np.isfinite(net.predict(wave.X)).all()
     assert net.score(wave.X, wave.y) > -1
+
+
+@pytest.mark.parametrize("lacks", [{"gradient": False}, {"windows": False}])
+def test_a_core_that_learns_otherwise_is_refused(lacks: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILY, "lstm", Member("about", "reference", **lacks))
+    with pytest.raises(UsageError, match=r"gradients on windows.*rnn, "):
+        quick(core="lstm").fit(X, Y)
 
 
 def test_settings_reach_the_net_and_the_trainer(wave: Windows) -> None:
@@ -150,8 +164,14 @@ def test_numbers_of_numpy_are_parameters_too(wave: Windows) -> None:
     assert net.config_.model.hidden == 4
 
 
+def test_what_is_not_said_is_as_in_forecast_fit(wave: Windows) -> None:
+    config = RecurrentRegressor(epochs=1, loss="huber").fit(wave.X, wave.y).config_
+    expected = Config.make({"model": {"head": "point", "skip": 0}, "train": {"epochs": 1, "threads": 1}})
+    assert (config.model, config.train, config.data.lanes) == (expected.model, expected.train, 32)
+
+
 def test_epochs_follow_from_the_updates(wave: Windows) -> None:
-    net = quick(epochs="auto", batch=50, settings={"updates": 9}).fit(wave.X, wave.y)
+    net = quick(epochs=None, batch=50, settings={"updates": 9}).fit(wave.X, wave.y)
     assert net.config_.train.epochs == 3  # three updates a pass
 
 
@@ -320,6 +340,7 @@ def test_sparse_data_is_refused(x: Any, y: Any) -> None:
     ("options", "says"),
     [
         ({"core": "lstmm"}, "Did you mean 'lstm'"),
+        ({"core": ["lstm"]}, "model.core"),
         ({"hidden": 0}, "model.hidden"),
         ({"hidden": "many"}, "model.hidden"),
         ({"layers": 0}, "model.layers"),
