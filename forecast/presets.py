@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings by section, what they are for and where they come from.
+
+    Args:
+        target: the column that is forecast unless ``--target`` says otherwise; none for the usual choice.
+    """
+
+    about: str
+    settings: Mapping[str, Mapping[str, Any]]
+    reference: str = ""
+    target: str | None = None
+
 
 # The recipe for long horizons: each part was kept for what it did on a validation span (benchmarks/bench_long.py
 # --parts): a causal mean as the anchor, features relative to it, much dropout, a linear skip, averaged weights.
@@ -14,36 +31,66 @@ _STREAM: dict[str, Any] = {
     "train": {"lr": 5e-4, "average": 0.995, "updates": 2000, "patience": 12},
 }
 
-PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "price": (
+PRESETS: dict[str, Preset] = {
+    "price": Preset(
         "log returns from the last close in units of volatility, one unit per step ahead",
         {"data": {"kind": "price"}},
     ),
-    "sensor": (
+    "sensor": Preset(
         "values relative to a causal mean of about a season, with a linear skip over two weeks",
         {"data": {"kind": "sensor"}},
     ),
-    "stream-lstm": (
+    "stream-lstm": Preset(
         "long horizons of sensors: streamed LSTM and linear skip, relative features and targets, averaged weights",
         {**_STREAM, "model": {**_STREAM["model"], "core": "lstm"}},
+        "linear skip: LSTNet, Lai et al. 2017, arXiv 1703.07015",
     ),
-    "stream-gru": (
+    "stream-gru": Preset(
         "stream-lstm with a GRU",
         {**_STREAM, "model": {**_STREAM["model"], "core": "gru"}},
+        "linear skip: LSTNet, Lai et al. 2017, arXiv 1703.07015",
     ),
-}
+    "stacked-lstm": Preset(
+        "the regressor of the courses: four LSTMs of 50, the next opening price from 60 scaled ones",
+        {
+            "data": {
+                "kind": "price", "mode": "window", "lookback": 60, "horizon": 1, "lanes": 32, "log": False,
+                "features": "level", "calendar": False, "anchor": "none", "scale": "one", "unit": "one",
+                "scaler": "minmax",
+            },
+            "model": {
+                "core": "lstm", "layers": 4, "hidden": 50, "dropout": 0.2, "head": "point", "loss": "mse", "skip": 0,
+            },
+            "train": {
+                "epochs": 100, "optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "clip": 0.0, "average": 0.0,
+                "keep": "last", "patience": 100,
+            },
+        },
+        "widely taught; settings as in the course whose data is ../shared/data/stocks/google_course",
+        target="Open",
+    ),
+}  # fmt: skip
+
+
+def find_preset(name: str) -> Preset:
+    """The preset called ``name``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in PRESETS:
+        raise UsageError(
+            f"there is no preset {name!r}.{did_you_mean(name, list(PRESETS))}", hint=f"Presets: {', '.join(PRESETS)}."
+        )
+    return PRESETS[name]
 
 
 def preset_values(name: str | None) -> dict[str, Any]:
-    """Settings of the preset ``name``; none for ``None``.
+    """Settings of the preset ``name``, by section; none for ``None``.
 
     Raises:
         UsageError: there is no such preset.
     """
     if name is None:
         return {}
-    if name not in PRESETS:
-        raise UsageError(
-            f"there is no preset {name!r}.{did_you_mean(name, list(PRESETS))}", hint=f"Presets: {', '.join(PRESETS)}."
-        )
-    return PRESETS[name][1]
+    return {section: dict(values) for section, values in find_preset(name).settings.items()}

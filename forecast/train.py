@@ -155,7 +155,7 @@ def _train(
     network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None,
     checked: Callable[[int, float], None] | None, probe: Callable[[torch.nn.Module], None] | None,
 ) -> History:  # fmt: skip
-    """Find the weights and leave the best (averaged) ones in ``network``."""
+    """Find the weights and leave those to keep in ``network``."""
     data, train = config.data, config.train
     rank = _position_in(prepared, spans)
     span = Span(pieces_of(prepared, 0, rank.train), rows_before(prepared, rank.train))
@@ -199,7 +199,7 @@ class _Watch(pl.Callback):
         self.prepared, self.rank, self.config, self.stream = prepared, rank, config, stream
         self.updates_a_pass, self.progress, self.checked = updates_a_pass, progress, checked
         self.history = History()
-        self.best: list[Tensor] | None = None
+        self.kept: list[Tensor] | None = None
         self.bad = 0
         self.began = time.perf_counter()
         self.told = 0.0
@@ -235,9 +235,10 @@ class _Watch(pl.Callback):
         history.checks.append({"epoch": history.epochs, "updates": module.updates, "loss": mean, "stop_loss": loss})
         if loss < history.best_stop_loss:
             history.best_stop_loss, history.best_epoch, self.bad = loss, history.epochs, 0
-            self.best = [weight.detach().clone() for weight in module.network.parameters()]
         else:
             self.bad += 1
+        if not self.bad or self.config.train.keep == "last":
+            self.kept = [weight.detach().clone() for weight in module.network.parameters()]
         if module.average is not None:
             module.average.swap()
         if self.bad >= _int(self.config.train.patience):
@@ -249,11 +250,11 @@ class _Watch(pl.Callback):
 
     @torch.no_grad()
     def restore(self, network: Network) -> None:
-        """Put the best weights into ``network``."""
-        if self.best is None:
+        """Put the weights to keep into ``network``."""
+        if self.kept is None:
             raise TrainingError("training ended before it began.", hint="Use --epochs 1 or more.")
-        for weight, best in zip(network.parameters(), self.best, strict=True):
-            weight.copy_(best)
+        for weight, kept in zip(network.parameters(), self.kept, strict=True):
+            weight.copy_(kept)
 
     def _tell(self, pl_module: pl.LightningModule) -> None:
         module = _as_module(pl_module)

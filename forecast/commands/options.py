@@ -102,7 +102,7 @@ Dayfirst = Annotated[
 
 Core = Annotated[str | None, typer.Option("--model", help="rnn, rnn-relu, lstm or gru.", rich_help_panel=MODEL)]
 Preset = Annotated[
-    str | None, typer.Option("--preset", help="A named configuration: price or sensor.", rich_help_panel=MODEL)
+    str | None, typer.Option("--preset", help="A named configuration: see `forecast models`.", rich_help_panel=MODEL)
 ]
 Horizon = Annotated[int | None, typer.Option("--horizon", help="Steps ahead.  [default: 5]", rich_help_panel=MODEL)]
 Mode = Annotated[
@@ -198,6 +198,17 @@ def refuse_idle(data: Mapping[str, Any]) -> None:
         )
 
 
+def _target_of_preset(data: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """What a preset forecasts, unless --target says what."""
+    if settings["preset"] is None or data["target"]:
+        return
+    from forecast.presets import find_preset
+
+    target = find_preset(settings["preset"]).target
+    if target is not None:
+        data["target"] = [target]
+
+
 def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of ``groups``; it gets one dictionary per group instead of one argument per flag."""
 
@@ -205,6 +216,8 @@ def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None
         @functools.wraps(function)
         def command(**given: Any) -> None:
             bundled = {group: {name: given.pop(name) for name in flags} for group, flags in groups.items()}
+            if {"data", "settings"} <= set(bundled):
+                _target_of_preset(bundled["data"], bundled["settings"])
             function(**bundled, **given)
 
         shared = [

@@ -75,6 +75,7 @@ def test_files(tmp_path) -> None:
 def test_every_preset_is_valid() -> None:
     for name in PRESETS:
         Config.make(preset_values(name))
+        assert PRESETS[name].about
     with pytest.raises(UsageError, match="Did you mean 'sensor'"):
         preset_values("senser")
 

@@ -47,6 +47,17 @@ def test_the_best_weights_are_kept(random_walk, mode: str) -> None:
     assert not history["stopped_early"]
 
 
+def test_the_last_weights_can_be_kept(random_walk) -> None:
+    settings = {**TINY, "epochs": 40, "patience": 40, "lr": 0.03, "kind": "price", "average": 0.0, "head": "point"}
+    best, last = fit(random_walk, **settings), fit(random_walk, **settings, keep="last")
+    assert best.facts["training"]["checks"] == last.facts["training"]["checks"]
+    assert best.facts["training"]["best_epoch"] < 40
+    again = fit(random_walk, **{**settings, "epochs": best.facts["training"]["best_epoch"]}, keep="last")
+    ends = [model.network.state_dict() for model in (best, again, last)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0]), "stopping there is keeping the best"
+    assert not all(torch.equal(ends[0][name], ends[2][name]) for name in ends[0])
+
+
 def test_early_stopping(random_walk) -> None:
     model = fit(random_walk, **TINY, epochs=1000, patience=2, lr=0.05)
     history = model.facts["training"]
