@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forecast.audit import audit as audit
     from forecast.backtest import backtest as backtest
     from forecast.config import Config as Config
+    from forecast.diagnose import diagnose as diagnose
     from forecast.model import Model as Model
     from forecast.run import validate as validate
     from forecast.train import fit as fit
@@ -27,12 +28,13 @@ _WHERE = {
     "Model": "forecast.model",
     "audit": "forecast.audit",
     "backtest": "forecast.backtest",
+    "diagnose": "forecast.diagnose",
     "fit": "forecast.train",
     "load": "forecast.model",
     "tune": "forecast.tune",
     "validate": "forecast.run",
 }
-__all__ = ["Config", "Model", "audit", "backtest", "fit", "load", "tune", "validate"]
+__all__ = ["Config", "Model", "audit", "backtest", "diagnose", "fit", "load", "tune", "validate"]
 
 
 def __getattr__(name: str) -> Any:

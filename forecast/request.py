@@ -168,18 +168,28 @@ def data_request(flags: Mapping[str, Any], config: Config | None = None) -> Data
 
 
 def config_of(flags: Mapping[str, Any], **more: Any) -> Config:
-    """A configuration from the setting flags of a command (``forecast.commands.options.SETTING_FLAGS``)."""
+    """A configuration from the setting flags of a command (``forecast.commands.options.SETTING_FLAGS``).
+
+    ``more`` are further flags; ``under=`` among them, see :func:`make_config`.
+    """
     rest = {name: value for name, value in flags.items() if name not in ("config", "preset", "set_")}
     return make_config(flags["config"], flags["preset"], flags["set_"] or [], **rest, **more)
 
 
-def make_config(file: Path | None, preset: str | None, settings: Sequence[str], **flags: Any) -> Config:
-    """A configuration from a preset, then a file, then ``section.name=value`` texts, then flags that were given."""
+def make_config(
+    file: Path | None, preset: str | None, settings: Sequence[str], *, under: Mapping[str, Any] | None = None,
+    **flags: Any,
+) -> Config:  # fmt: skip
+    """A configuration from a preset, then a file, then ``section.name=value`` texts, then flags that were given.
+
+    ``under``: nested settings that all of these may change.
+    """
     said: dict[str, Any] = {}
 
     def say(values: Mapping[str, Any]) -> None:
         said.update({".".join(locate(name)): value for name, value in values.items()})
 
+    say(_flat(dict(under or {})))
     say(_flat(preset_values(preset)))
     if file is not None:
         say(_flat(read_config(file)))
