@@ -256,6 +256,10 @@ class Config(_Section):
         if self.train.slowness and (model.core not in RECURRENT or model.bidirectional):
             what = "a bidirectional net" if model.bidirectional else model.core
             raise ValueError(f"train.slowness needs features at every step in time order; {what} has none")
+        if not FAMILY[model.core].gradient:
+            for name in ("momentum", "clip_value", "activation", "slowness"):
+                if getattr(self.train, name):
+                    raise ValueError(f"train.{name} acts on gradients; {model.core} is trained by none")
         return self
 
     @classmethod
