@@ -5,7 +5,7 @@ STAMP  := .venv/.installed
 FIT    ?= --ticker ^GSPC --source sample
 
 .DEFAULT_GOAL := help
-.PHONY: help env fit test test-all lint format bench bench-peers data-table clean
+.PHONY: help env fit test test-all test-postgres lint format bench bench-peers data-table clean
 
 help:
 	@echo "make fit          forecast the S&P 500 sample: data, training, forecast, verdict (FIT='--ticker ...' for others)"
@@ -32,6 +32,10 @@ test: env
 
 test-all: env
 	@$(PY) -m pytest -q -n auto --dist loadfile -m ""
+
+# studies on a PostgreSQL server of Debian's packages, which the tests start themselves; a skip is a failure here
+test-postgres: env
+	@NEED_POSTGRES=1 $(PY) -m pytest -q -m slow -k postgresql tests/forecast/test_tune.py
 
 lint: env
 	@.venv/bin/ruff check .
