@@ -23,6 +23,8 @@ Auto = Literal["auto"]
 RECURRENT = ("rnn", "rnn-relu", "lstm", "gru")
 CORES = tuple(FAMILY)
 DEFAULT_CORE = "lstm"
+_LEARN = tuple(name for name, member in FAMILY.items() if member.gradient)
+_HAVE_DROPOUT = tuple(name for name, member in FAMILY.items() if "dropout" not in member.lacks)
 
 
 class _Section(BaseModel):
@@ -90,7 +92,7 @@ class ModelConfig(_Section):
     )
     hidden: Annotated[int, Range(16, 128, log=True)] = Field(default=64, ge=1, le=8192)
     layers: Annotated[int, Range(1, 2, when=("model.core", ("lstm", "gru")))] = Field(default=1, ge=1, le=32)
-    dropout: Annotated[float, Range(0.0, 0.5)] = Field(
+    dropout: Annotated[float, Range(0.0, 0.5, when=("model.core", _HAVE_DROPOUT))] = Field(
         default=0.2, ge=0, lt=1, description="Between layers and before the head."
     )
     variational: bool = Field(
@@ -99,6 +101,21 @@ class ModelConfig(_Section):
     bidirectional: bool = Field(default=False, description="Recurrent nets, window mode only.")
     kernel: Annotated[int, Range(2, 5, when=("model.core", ("cnn",)))] = Field(
         default=3, ge=2, le=64, description="cnn only: steps a convolution sees, before dilation."
+    )
+    spectral_radius: Annotated[float, Range(0.3, 1.3, when=("model.core", ("esn",)))] = Field(
+        default=0.9, gt=0, le=10, description="esn only: largest eigenvalue of the reservoir; near 1 remembers long."
+    )
+    leak: Annotated[float, Range(0.05, 1.0, log=True, when=("model.core", ("esn",)))] = Field(
+        default=0.3, gt=0, le=1, description="esn only: share of the new value in a step; small is slow."
+    )
+    input_scale: Annotated[float, Range(0.02, 1.0, log=True, when=("model.core", ("esn",)))] = Field(
+        default=0.1, gt=0, description="esn only: size of the input weights; small is nearly linear."
+    )
+    connections: float = Field(default=10.0, gt=0, description="esn only: units each unit hears, on average.")
+    ridge: float | None = Field(
+        default=None,
+        gt=0,
+        description="esn only: penalty of the readout; by default the best of 1e-8 to 100 on the stop span.",
     )
     init: Literal["orthogonal", "identity", "chrono", "torch"] | None = Field(
         default=None,
@@ -151,8 +168,8 @@ class TrainConfig(_Section):
     updates: int = Field(default=1500, ge=1, description="Updates aimed at when epochs is auto.")
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
     momentum: float = Field(default=0.0, ge=0, lt=1, description="Of rmsprop and sgd.")
-    lr: Annotated[float, Range(3e-4, 1e-2, log=True)] = Field(default=2e-3, gt=0)
-    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = Field(default=1e-4, ge=0)
+    lr: Annotated[float, Range(3e-4, 1e-2, log=True, when=("model.core", _LEARN))] = Field(default=2e-3, gt=0)
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True, when=("model.core", _LEARN))] = Field(default=1e-4, ge=0)
     clip: Annotated[float, Range(0.1, 10.0, log=True, when=("model.core", ("rnn", "rnn-relu")))] = Field(
         default=1.0, ge=0, description="Largest gradient norm; 0 for no clipping."
     )

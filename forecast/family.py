@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from forecast.ranges import Choice, Range
+
 NEUTRAL: Mapping[str, Any] = {"layers": 1, "dropout": 0.0, "bidirectional": False, "variational": False}
 """Settings of the net that a member may lack, and the value they then have."""
 
@@ -26,6 +28,7 @@ class Member:
         heads: the heads it can have, the default first; empty for all.
         lacks: settings among ``NEUTRAL`` that it has no place for, and why.
         defaults: settings by dotted name whose default is another than that of the rest of the family.
+        ranges: what a study of this member searches in place of the settings' own ranges; ``None``: not at all.
     """
 
     about: str
@@ -36,6 +39,7 @@ class Member:
     heads: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, Range | Choice | None] = field(default_factory=dict)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -65,16 +69,33 @@ FAMILY: dict[str, Member] = {
         "gated recurrent unit: as an LSTM with three quarters of its weights",
         "Cho et al. 2014, arXiv 1406.1078",
     ),
+    "esn": Member(
+        "echo state network: a fixed random reservoir whose readout is solved for in one pass, without gradients",
+        "Jaeger 2001, GMD report 148; Lukosevicius 2012, A practical guide to applying echo state networks",
+        windows=False,
+        gradient=False,
+        heads=("point",),
+        lacks={
+            "layers": "it is one reservoir, and a larger model.hidden makes a larger one",
+            "dropout": "nothing in it is trained; its readout is held back by model.ridge",
+            "bidirectional": "it runs forwards as a stream",
+            "variational": "nothing in it is trained",
+        },
+        defaults={"model.hidden": 300, "model.dropout": 0.0},
+        ranges={"model.hidden": Range(100, 1000, log=True), "data.k1": None},
+    ),
     "mlp": Member(
         "feed-forward net on a window: no recurrence, the comparison a recurrent net has to beat",
         "Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors, Nature 323",
         streams=False,
         lacks=_NO_DIRECTION,
+        defaults={"data.mode": "window"},
     ),
     "cnn": Member(
         "dilated causal convolutions over a window (TCN): sees far with few layers, trains in parallel",
         "Bai, Kolter and Koltun 2018, arXiv 1803.01271",
         streams=False,
         lacks=_NO_DIRECTION,
+        defaults={"data.mode": "window"},
     ),
 }

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from forecast.config import Config, default_of, locate, read_config
+from forecast.config import DEFAULT_CORE, Config, default_of, locate, read_config
+from forecast.family import FAMILY
 from forecast.ranges import Choice, Range, Value
 from pipelines.errors import UsageError
 
@@ -107,15 +108,16 @@ class Space:
         return cls(Config.make(document["base"]), ranges)
 
 
-def declared() -> dict[str, Range | Choice]:
-    """The ranges in the annotations of the configuration, by dotted name."""
-    found = {}
+def declared(core: str = DEFAULT_CORE) -> dict[str, Range | Choice]:
+    """The ranges in the annotations of the configuration, by dotted name, with those of ``core`` in their place."""
+    found: dict[str, Range | Choice] = {}
     for section, info in Config.model_fields.items():
         for name, field in info.annotation.model_fields.items():  # type: ignore[union-attr]
             for mark in field.metadata:
                 if isinstance(mark, Range | Choice):
                     found[f"{section}.{name}"] = mark
-    return found
+    own = FAMILY[core].ranges
+    return {name: one for name, one in (found | dict(own)).items() if one is not None}
 
 
 def make_space(
@@ -132,7 +134,7 @@ def make_space(
     Raises:
         UsageError: an unknown setting, a range that is none, a value the configuration refuses, nothing to search.
     """
-    known = declared()
+    known = declared(base.model.core)
     held = {".".join(locate(name)) for name in fixed}
     ranges = {} if only else {
         name: one for name, one in known.items()

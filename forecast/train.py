@@ -19,9 +19,11 @@ from torch import Tensor
 
 from forecast.config import Config
 from forecast.data import Span, StreamData
+from forecast.family import FAMILY
 from forecast.model import Model, build_network, central
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
+from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
 from forecast.surroundings import cuda_devices, interruptible, quiet
 from forecast.tensors import device_chunks, tensors_of
@@ -53,7 +55,7 @@ class Progress:
 
 @dataclass
 class History:
-    """What training did; JSON after ``vars``."""
+    """What training did; JSON after ``vars``. ``ridge``: of a readout that was solved for, in no update."""
 
     checks: list[dict[str, float]] = field(default_factory=list)
     best_stop_loss: float = math.inf
@@ -62,6 +64,7 @@ class History:
     updates: int = 0
     stopped_early: bool = False
     seconds: float = 0.0
+    ridge: float | None = None
 
 
 def fit(
@@ -115,7 +118,10 @@ def fit(
         network = build_network(config, pipeline)
         if initial is not None:
             _start_from(network, initial)
-        history = _train(network, prepared, config, spans, progress, checked, probe)
+        if FAMILY[config.model.core].gradient:
+            history = _train(network, prepared, config, spans, progress, checked, probe)
+        else:
+            history = _solve(network, prepared, config, spans, progress, checked)
         calibration = _calibrate(network, pipeline, prepared, config, spans)
         history.seconds = time.perf_counter() - began
         facts = {
@@ -187,6 +193,39 @@ def _train(
     watch.restore(network)
     network.to("cpu").eval()
     return watch.history
+
+
+def _solve(
+    network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None,
+    checked: Callable[[int, float], None] | None,
+) -> History:  # fmt: skip
+    """Solve for the readout of a net whose core is fixed: one pass over the training rows, no updates."""
+    cpu = torch.device("cpu")
+    if config.train.accelerator not in ("auto", "cpu"):
+        raise UsageError(
+            f"{config.model.core} is solved for on the CPU, not on accelerator {config.train.accelerator!r}.",
+            hint="Leave --accelerator out.",
+        )
+    rank = _position_in(prepared, spans)
+    training = rows_before(prepared, rank.train)
+    stop = tensors_of(prepared, rows_before(prepared, rank.stop) & ~training, cpu)
+    chunks = device_chunks(_stop_plan(prepared, rank, config), cpu)
+    began = time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress(Progress(1, 1, done, total, math.nan, math.nan, time.perf_counter() - began))
+
+    source, pieces = tensors_of(prepared, training, cpu), pieces_of(prepared, 0, rank.train)
+
+    def score() -> float:
+        return stop_loss(network, stop, chunks)
+
+    used, loss = fit_readout(network, source, pieces, config.model.ridge, score, tell)
+    if checked is not None:
+        checked(1, loss)
+    check = {"epoch": 1, "updates": 0, "loss": stop_loss(network, source, readout_plan(pieces)), "stop_loss": loss}
+    return History([check], best_stop_loss=loss, best_epoch=1, epochs=1, ridge=used)
 
 
 class _Watch(pl.Callback):
@@ -304,7 +343,7 @@ def stop_loss(network: Network, source: Resident, chunks: list[Chunk]) -> float:
     state = None
     for chunk in chunks:
         batch = gather(source, chunk)
-        if state is None or chunk.last_only or state[0].shape[0] != batch.x.shape[0]:
+        if state is None or bool(chunk.reset.all()):
             state = network.initial(batch.x.shape[0])
         params, state = network(batch, state)
         allowed = int(batch.mask.sum())

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest layer first. A module imports only from layers below its own, never from its own.
 PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines.errors",),
+    ("pipelines.sessions",),
     ("pipelines.grid",),
     ("pipelines.panel",),
     ("pipelines.where",),
@@ -42,7 +43,8 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines",),
 )
 FORECAST: tuple[tuple[str, ...], ...] = (
-    ("forecast.ranges", "forecast.family"),
+    ("forecast.ranges",),
+    ("forecast.family",),
     (
         "forecast.config",
         "forecast.metrics",
@@ -54,7 +56,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
         "forecast.nn.head",
         "forecast.nn.core",
     ),
-    ("forecast.nn.densities", "forecast.nn.mlp", "forecast.nn.cnn"),
+    ("forecast.nn.densities", "forecast.nn.mlp", "forecast.nn.cnn", "forecast.nn.esn"),
     ("forecast.nn.cores", "forecast.nn.heads"),
     ("forecast.inference", "forecast.baselines", "forecast.conformal", "forecast.trade"),
     ("forecast.nn.network",),
@@ -69,7 +71,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.direction",),
     ("forecast.request", "forecast.reader", "forecast.plot"),
     ("forecast.model",),
-    ("forecast.module", "forecast.data", "forecast.spans"),
+    ("forecast.module", "forecast.data", "forecast.spans", "forecast.readout"),
     ("forecast.train", "forecast.sklearn"),
     ("forecast.diagnose_flow", "forecast.diagnose_units", "forecast.diagnose_probe", "forecast.long_memory"),
     ("forecast.diagnose_plot",),

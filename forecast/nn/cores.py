@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from forecast.family import FAMILY, NEUTRAL
 from forecast.nn.cnn import build_cnn
 from forecast.nn.core import Core, State, detach_state, reset_state
+from forecast.nn.esn import build_esn
 from forecast.nn.gru import GRU
 from forecast.nn.init import INITS, initialise
 from forecast.nn.mlp import build_mlp
@@ -160,6 +161,7 @@ def _recurrent(kind: str) -> Callable[..., Core]:
 
 CORES: dict[str, Callable[..., Core]] = {
     **{name: _recurrent(name) for name in ("rnn", "rnn-relu", "lstm", "gru")},
+    "esn": build_esn,
     "mlp": build_mlp,
     "cnn": build_cnn,
 }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from forecast.config import Config
+from forecast.family import FAMILY
 from forecast.nn.cores import State, build_core
 from forecast.nn.heads import build_head
 from pipelines.batches import Batch
@@ -101,12 +102,24 @@ class _AddLocation(torch.autograd.Function):
 
 def _core_options(config: Config) -> dict[str, Any]:
     """What the core alone knows. Initial recurrent weights: ``chrono`` is told how far back training can reach."""
-    if config.model.core == "cnn":
-        return {"kernel": config.model.kernel}
+    model = config.model
+    if model.core == "cnn":
+        return {"kernel": model.kernel}
+    if model.core == "esn":
+        return {name: getattr(model, name) for name in ("spectral_radius", "leak", "input_scale", "connections")}
     if config.model.init is None:
         return {}
     reach = config.data.lookback if config.data.mode == "window" else config.data.k2
     return {"init": config.model.init} | ({"memory": reach} if isinstance(reach, int) else {})
+
+
+def _ahead(config: Config, width: int) -> tuple[nn.Module | None, int]:
+    """How the head reads known-future covariates (plainly where nothing is trained), and how many numbers it gets."""
+    if not width:
+        return None, 0
+    if not FAMILY[config.model.core].gradient:
+        return nn.Identity(), width
+    return nn.Sequential(nn.Linear(width, config.model.hidden), nn.Tanh()), config.model.hidden
 
 
 class Network(nn.Module):
@@ -135,10 +148,8 @@ class Network(nn.Module):
         )
         self.dropout = nn.Dropout(model.dropout)
         width = self.core.out_features
-        self.future = nn.Sequential(nn.Linear(horizon * future, model.hidden), nn.Tanh()) if future else None
-        self.head = build_head(
-            model.head, width + (model.hidden if future else 0), horizon, loss=model.loss, quantiles=model.quantiles
-        )
+        self.future, ahead = _ahead(config, horizon * future)
+        self.head = build_head(model.head, width + ahead, horizon, loss=model.loss, quantiles=model.quantiles)
         skip = model.skip if isinstance(model.skip, int) else 0
         self.skip = LinearSkip(skip, horizon) if skip else None
         self.register_buffer("unit", unit.to(torch.float32), persistent=False)
@@ -159,15 +170,27 @@ class Network(nn.Module):
 
     def params(self, features: Tensor, batch: Batch) -> Tensor:
         """The read-out at every origin of ``batch``: ``[B, K, D] -> [B, K, H, P]``."""
-        features = self.dropout(features[:, -batch.anchor.shape[1] :])
-        if self.future is not None:
-            features = torch.cat([features, self.future(batch.future.flatten(2))], dim=-1)
-        params = self.head.project(features)
+        params = self.head.project(self._read(features, batch))
         if self.skip is None:
             return params
         shift = self.skip(batch.level, batch.anchor, batch.scale)
         shifted: Tensor = _AddLocation.apply(params, shift)  # type: ignore[no-untyped-call]
         return shifted
+
+    def _read(self, features: Tensor, batch: Batch) -> Tensor:
+        """What the head reads at the origins of ``batch``: features of the core, then known-future covariates."""
+        features = self.dropout(features[:, -batch.anchor.shape[1] :])
+        if self.future is None:
+            return features
+        return torch.cat([features, self.future(batch.future.flatten(2))], dim=-1)
+
+    def inputs(self, features: Tensor, batch: Batch) -> Tensor:
+        """What :meth:`params` is linear in, ``[B, K, ...]``: what the head reads, then the values of the skip."""
+        read = self._read(features, batch)
+        if self.skip is None:
+            return read
+        values = batch.level.unfold(1, self.skip.weight.shape[1], 1) - batch.anchor[..., None]
+        return torch.cat([read, values / batch.scale[..., None]], dim=-1)
 
     def forward(self, batch: Batch, state: State) -> tuple[Tensor, State]:
         """``-> (params [B, K, H, P], state after the last step)``"""
@@ -182,7 +205,8 @@ class Network(nn.Module):
     def now(self, batch: Batch) -> Tensor:
         """``[B, K, H]`` the last value at the origin in the units of :meth:`target`; zero where it is the anchor."""
         last = batch.level[:, -batch.anchor.shape[1] :]
-        level: Tensor = ((last - batch.anchor) / batch.scale)[..., None] / self.unit
+        # rounded as the target is: a value that did not move must equal the last one to the bit
+        level: Tensor = (last - batch.anchor)[..., None] / (batch.scale[..., None] * self.unit)
         return level
 
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
