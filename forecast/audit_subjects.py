@@ -44,14 +44,15 @@ def _unfitted(subject: Any) -> bool:
 
 
 class FittedNetPredict:
-    """Points and bounds of a fitted contender side by side."""
+    """Points, bounds and chances of a fitted contender side by side."""
 
     def __init__(self, fitted: FittedNet | FittedPlain) -> None:
         self.fitted = fitted
 
     def __call__(self, panel: Panel, rows: Rows, horizon: int) -> Floats:
-        point, bounds = self.fitted.forecast(panel, rows, horizon)
-        return np.concatenate([point, *(part for level in sorted(bounds) for part in bounds[level])], axis=1)
+        found = self.fitted.forecast(panel, rows, horizon)
+        bounds = [part for level in sorted(found.bounds) for part in found.bounds[level]]
+        return np.concatenate([found.point, *bounds, *([] if found.up is None else [found.up])], axis=1)
 
 
 def fit_of(subject: Any, config: Config, panel: Panel, seed: int) -> Fit | None:
@@ -141,7 +142,7 @@ def state_of(fitted: Any) -> dict[str, Any]:
         fitted = fitted.forecaster
     if isinstance(fitted, Model):
         out: dict[str, Any] = {
-            f"weight {name}": weight.detach().numpy() for name, weight in fitted.network.named_parameters()
+            f"weight {name}": weight.detach().numpy() for name, weight in fitted.network.state_dict().items()
         }
         out |= _flat("pipeline", fitted.pipeline.to_json()["fitted"])
         out |= {f"interval {level}": push for level, push in fitted.calibration.items()}

@@ -27,6 +27,7 @@ from forecast.contenders import Contender, Net, distinct, resolve, runs_anyway
 from forecast.cuts import Cut, Refit, plan, test_rows
 from forecast.folds_run import FoldResult, Job
 from forecast.intervals import Early, early_of, early_of_baseline, with_intervals
+from forecast.model import Forecasts
 from forecast.pieces import Pieces
 from forecast.results import SEED_COLUMNS, Backtest, short_hash, stamp
 from pipelines.errors import UsageError, did_you_mean
@@ -215,11 +216,16 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
     for place, name in enumerate(asked.names):
         found = _by_seed(jobs, done, place)
         joined = {seed: _join(results, rows) for seed, results in found.items()}
-        mine = _columns(name, joined)
-        columns |= mine if asked.intervals == "model" else {name: mine[name]}
+        mine = _columns(name, list(joined.values()))
+        own = (
+            mine
+            if asked.intervals == "model"
+            else {key: mine[key] for key in (name, metrics.chance(name)) if key in mine}
+        )
+        columns |= own
         early[name] = early_of(list(found.values()), asked.cuts)
         if len(joined) > 1:
-            each += [_seed_scores(panel, rows, name, seed, point, scale) for seed, (point, _) in joined.items()]
+            each += [_seed_scores(panel, rows, name, seed, one.point, scale) for seed, one in joined.items()]
     columns |= {one.name: one.predict(panel, rows, horizon) for one in opponents}
     frame = frames.result_frame(panel, rows, columns)
     if asked.intervals != "model":
@@ -263,7 +269,7 @@ def _by_seed(jobs: Sequence[Job], done: Sequence[list[FoldResult]], place: int) 
     return out
 
 
-def _join(results: Sequence[FoldResult], rows: Index) -> tuple[Floats, dict[int, tuple[Floats, Floats]]]:
+def _join(results: Sequence[FoldResult], rows: Index) -> Forecasts:
     """The folds of one seed put in the order of ``rows``."""
     order = np.argsort(np.concatenate([one.rows for one in results]), kind="stable")
     point = np.concatenate([one.point for one in results])[order]
@@ -277,18 +283,15 @@ def _join(results: Sequence[FoldResult], rows: Index) -> tuple[Floats, dict[int,
         )
         for level in sorted(levels)
     }
-    return point, bounds
+    chances = [one.up for one in results if one.up is not None]
+    return Forecasts(rows, point, bounds, np.concatenate(chances)[order] if len(chances) == len(results) else None)
 
 
-def _columns(name: str, joined: dict[int, tuple[Floats, dict[int, tuple[Floats, Floats]]]]) -> dict[str, Floats]:
-    """A model's forecast and the intervals it brings along: means over its seeds."""
-    out: dict[str, Floats] = {name: np.mean([one for one, _ in joined.values()], axis=0)}
-    shared = set.intersection(*(set(bounds) for _, bounds in joined.values()))
-    for level in sorted(shared):
-        low, high = metrics.interval(name, level)
-        out[low] = np.mean([bounds[level][0] for _, bounds in joined.values()], axis=0)
-        out[high] = np.mean([bounds[level][1] for _, bounds in joined.values()], axis=0)
-    return out
+def _columns(name: str, joined: Sequence[Forecasts]) -> dict[str, Floats]:
+    """A model's forecast, the intervals it brings along and its chances: means over its seeds."""
+    each = [one.columns(name) for one in joined]
+    shared = [column for column in each[0] if all(column in other for other in each)]
+    return {column: np.mean([other[column] for other in each], axis=0) for column in shared}
 
 
 def strongest_before(

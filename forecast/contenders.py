@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from forecast import baselines
 from forecast.config import Config
-from forecast.model import Model
+from forecast.model import Forecasts, Model
 from forecast.pieces import Pieces, forecast_in_pieces
 from forecast.spans import Spans, cut_spans, settle
 from pipelines.errors import UsageError, did_you_mean
@@ -50,8 +50,8 @@ class Fitted(Protocol):
     known: pd.Timestamp | None
     """Forecasts of truths after this stamp are out of sample; ``None``: all are (nothing was learned)."""
 
-    def forecast(self, panel: Panel, rows: Rows, horizon: int) -> tuple[Floats, Bounds]:
-        """Points ``[M, H]`` and intervals from the origins ``rows``, natural units."""
+    def forecast(self, panel: Panel, rows: Rows, horizon: int) -> Forecasts:
+        """Points ``[M, H]``, intervals and chances from the origins ``rows``, natural units."""
         ...
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -152,7 +152,7 @@ class FittedNet:
         training = {name: value for name, value in model.facts["training"].items() if name != "checks"}
         self.facts: dict[str, Any] = {"training": training, "parameters": model.facts["parameters"]}
 
-    def forecast(self, panel: Panel, rows: Rows, horizon: int) -> tuple[Floats, Bounds]:
+    def forecast(self, panel: Panel, rows: Rows, horizon: int) -> Forecasts:
         fitted = set(self.model.pipeline.fitted.ids)
         known = [name for name in panel.ids if name in fitted]
         part, inside, at = restrict(panel, rows, known)
@@ -161,8 +161,9 @@ class FittedNet:
         else:
             found, off = forecast_in_pieces(self.model, part, at, self.pieces)
             self.facts["deviation"] = max(off, self.facts.get("deviation", 0.0))
-        point = _scatter(found.point, inside)
-        return point, {k: (_scatter(low, inside), _scatter(high, inside)) for k, (low, high) in found.bounds.items()}
+        bounds = {k: (_scatter(low, inside), _scatter(high, inside)) for k, (low, high) in found.bounds.items()}
+        up = None if found.up is None else _scatter(found.up, inside)
+        return Forecasts(rows, _scatter(found.point, inside), bounds, up)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         return {name: weight.detach().numpy().copy() for name, weight in self.model.network.named_parameters()}
@@ -218,7 +219,7 @@ class FittedPlain:
         short = list(getattr(forecaster, "short", ()))
         self.facts: dict[str, Any] = {"naive_instead": short} if short else {}
 
-    def forecast(self, panel: Panel, rows: Rows, horizon: int) -> tuple[Floats, Bounds]:
+    def forecast(self, panel: Panel, rows: Rows, horizon: int) -> Forecasts:
         seen = set(panel.ids if self.known is None else self.ids)
         known = [name for name in panel.ids if name in seen]
         part, inside, at = restrict(panel, rows, known)
@@ -234,7 +235,7 @@ class FittedPlain:
             int(k): (_scatter(np.asarray(low), inside), _scatter(np.asarray(high), inside))
             for k, (low, high) in given.items()
         }
-        return _scatter(point, inside), bounds
+        return Forecasts(rows, _scatter(point, inside), bounds)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         return {}

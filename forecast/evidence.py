@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecast import inference, metrics, verdict
+from forecast import direction, inference, metrics, verdict
 from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE, Comparison
 
 MOST_SERIES = 200
@@ -45,6 +45,9 @@ def gather(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """``(significance, headline)``: every test of every model, and the one line a person can repeat.
 
+    Where models give a probability of going up, ``significance["up"]`` holds what :func:`forecast.direction.assess`
+    found, and ``headline["direction"]`` the sentence on it.
+
     Args:
         frame: result frame of the test span, with ``step`` and ``last``.
         models: what is on trial; every other forecast in the frame takes part in the confidence set only.
@@ -67,7 +70,11 @@ def gather(
     }
     if confidence:
         document["confidence_set"] = asdict(inference.model_confidence_set(table, horizon=overlap))
-    return document, headline(outcomes, baseline)
+    outcome = headline(outcomes, baseline)
+    if told := direction.assess(frame, stride=stride):
+        document["up"] = told
+        outcome["direction"] = direction.headline(told, outcome["model"])
+    return document, outcome
 
 
 def _not_below_naive(outcome: Comparison, table: pd.DataFrame) -> Comparison:

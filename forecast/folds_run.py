@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from forecast import storage
 from forecast.contenders import Bounds, Contender, Fitted, Net
 from forecast.cuts import Cut
+from forecast.model import Forecasts
 from pipelines.errors import ArtifactError, UsageError
 from pipelines.panel import Panel
 
@@ -55,7 +56,10 @@ class Job:
 
 @dataclass
 class FoldResult:
-    """Forecasts of one fold: ``rows [M]`` origins in the panel, ``point [M, H]``, ``bounds``, and before the cutoff."""
+    """Forecasts of one fold: ``rows [M]`` origins in the panel, ``point [M, H]``, ``bounds``, and before the cutoff.
+
+    ``up [M, H]``: the probability of going up, from models that tell.
+    """
 
     rows: Index
     point: Floats
@@ -66,6 +70,7 @@ class FoldResult:
     facts: dict[str, Any]
     weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     reused: bool = False
+    up: Floats | None = None
 
 
 def keys_of(
@@ -211,14 +216,18 @@ def run_cut(panel: Panel, job: Job, cut: Cut, horizon: int, start: dict[str, NDA
     fitting = time.perf_counter() - clock
     clock = time.perf_counter()
     rows = cut.rows(panel)
-    point, bounds = fitted.forecast(panel, rows, horizon)
+    found = fitted.forecast(panel, rows, horizon)
     early_rows = early_origins(train, panel, early.known, job.calibration, horizon) if job.calibration else rows[:0]
-    early_point, early_bounds = early.forecast(panel, early_rows, horizon) if len(early_rows) else (point[:0], {})
+    before = Forecasts(early_rows, found.point[:0], {})
+    if len(early_rows):
+        before = early.forecast(panel, early_rows, horizon)
     facts = {**fitted.facts, "seconds": {"fit": fitting, "forecast": time.perf_counter() - clock}}
     facts["start"] = "warm" if start is not None else "cold"
     facts["rows"] = len(train)
     weights = fitted.weights() if job.warm else {}
-    return FoldResult(rows, point, bounds, early_rows, early_point, early_bounds, facts, weights)
+    return FoldResult(
+        rows, found.point, found.bounds, early_rows, before.point, before.bounds, facts, weights, up=found.up
+    )
 
 
 def early_origins(train: Panel, panel: Panel, known: pd.Timestamp | None, most: int, horizon: int) -> Index:
@@ -249,6 +258,7 @@ def save_fold(folder: Path, result: FoldResult, job: Job, cut: Cut) -> None:
         for level, (low, high) in bounds.items():
             arrays[f"{prefix}/{level}/lo"], arrays[f"{prefix}/{level}/hi"] = low, high
     arrays |= {f"weights/{name}": part for name, part in result.weights.items()}
+    arrays |= {} if result.up is None else {"up": result.up}
 
     def write(target: Path) -> None:
         save_file({name: np.ascontiguousarray(part) for name, part in arrays.items()}, target / "fold.safetensors")
@@ -286,7 +296,7 @@ def load_fold(folder: Path) -> FoldResult | None:
     weights = {name.removeprefix("weights/"): part for name, part in arrays.items() if name.startswith("weights/")}
     return FoldResult(
         arrays["rows"], arrays["point"], _bounds(arrays, "bounds"), arrays["early/rows"], arrays["early/point"],
-        _bounds(arrays, "early/bounds"), facts, weights, reused=True,
+        _bounds(arrays, "early/bounds"), facts, weights, reused=True, up=arrays.get("up"),
     )  # fmt: skip
 
 

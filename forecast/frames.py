@@ -2,7 +2,8 @@
 
 Columns ``unique_id, ds, cutoff, step, last, y, <model>, <model>-lo-90, <model>-hi-90, ...``; one row per origin and
 step ahead whose stamp is in the panel. ``last`` is the last observed value at the origin, which is what
-direction is measured against.
+direction is measured against. Where a model tells the probability of going up (``<model>-up``), ``usual`` holds what
+it is compared with: :func:`base_rate`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from forecast import metrics
 from forecast.baselines import last_seen
 from pipelines.panel import Panel
 
@@ -51,5 +53,27 @@ def result_frame(panel: Panel, rows: Index, columns: Mapping[str, Array]) -> pd.
         "last": last[at],
         "y": y[hit],
     }
+    if any(metrics.chance(name) in columns for name in columns):
+        frame["usual"] = base_rate(panel, rows, horizon)[at, step]
     frame.update({name: values[at, step] for name, values in columns.items()})
     return pd.DataFrame(frame)
+
+
+def base_rate(panel: Panel, rows: Index, horizon: int) -> Array:
+    """``[M, H]`` how often a series has gone up so far: the share of its ``h``-step changes known at the origin.
+
+    By Laplace's rule of succession, ``(ups + 1) / (changes + 2)``, so that it is a half before anything is known. Only
+    changes whose end lies at or before the origin count; a change of zero is not up.
+    """
+    y, seen = panel.column("y"), last_seen(panel)
+    last = np.where(seen >= 0, y[np.maximum(seen, 0)], np.nan)
+    first = panel.offsets[np.searchsorted(panel.offsets, np.arange(len(y)), side="right") - 1]
+    out = np.empty((len(rows), horizon))
+    for h in range(1, horizon + 1):
+        change = np.full(len(y), np.nan)
+        change[h:] = y[h:] - last[:-h] if h < len(y) else np.nan
+        change[np.arange(len(y)) - first < h] = np.nan  # the origin belongs to the series before
+        ups, known = (np.concatenate([[0], np.cumsum(flag)]) for flag in (change > 0, ~np.isnan(change)))
+        count = known[rows + 1] - known[first[rows]]
+        out[:, h - 1] = (ups[rows + 1] - ups[first[rows]] + 1) / (count + 2)
+    return out

@@ -90,6 +90,33 @@ def direction(y: Floats, forecast: Floats, last: Floats) -> Floats:
     return out
 
 
+CERTAIN = 1e-6
+"""Probabilities nearer than this to 0 or 1 count as this: one that says never and is wrong has no infinite loss."""
+
+
+def log_loss(up: Floats, chance: Floats) -> Floats:
+    """``-log`` of the probability ``chance`` gave to what happened (``up``: 1 or 0), in nats; a coin has 0.693."""
+    said = np.clip(chance, CERTAIN, 1 - CERTAIN)
+    loss: Floats = -np.where(np.isnan(up), np.nan, np.log(np.where(up > 0, said, 1 - said)))
+    return loss
+
+
+def brier(up: Floats, chance: Floats) -> Floats:
+    """``(chance - up)^2`` (Brier 1950); a coin has 0.25."""
+    return squared(up, chance)
+
+
+def went_up(y: Floats, last: Floats) -> Floats:
+    """1 where the truth lies above ``last``, 0 where it lies below or did not move, NaN where either is missing."""
+    up: Floats = np.where(np.isnan(y - last), np.nan, (y > last).astype(np.float64))
+    return up
+
+
+def chance(model: str) -> str:
+    """The column of the probability that a value lies above the last one: ``"LSTM-up"``."""
+    return f"{model}-up"
+
+
 # -- what errors are measured against ----------------------------------------------------------
 def naive_scale(train: Panel, season: int | None = None) -> pd.DataFrame:
     """Per series the in-sample error of the seasonal naive forecast: columns ``unique_id, mae, rmse``.
@@ -138,10 +165,18 @@ def quantiles(frame: pd.DataFrame, model: str) -> dict[float, str]:
 
 
 def models_of(frame: pd.DataFrame) -> list[str]:
-    """Names of the models in a result frame: its columns besides keys, ``last``, ``step`` and interval ends."""
+    """Names of the models in a result frame: its columns besides keys, ``last``, ``step``, interval ends, chances."""
     keys = {"unique_id", "ds", "cutoff", "y", "last", "step"}
+    if tellers(frame):
+        keys.add("usual")
     ends = re.compile(r".+-(lo|hi)-\d+(\.\d+)?")
+    keys |= {chance(str(name)) for name in frame.columns}
     return [str(name) for name in frame.columns if name not in keys and not ends.fullmatch(str(name))]
+
+
+def tellers(frame: pd.DataFrame) -> list[str]:
+    """The models of a result frame that give a probability of going up."""
+    return [str(name) for name in frame.columns if chance(str(name)) in frame.columns]
 
 
 def steps(frame: pd.DataFrame) -> NDArray[np.int64]:
@@ -177,7 +212,8 @@ def score(
         them), ``mae, rmse`` (units of y), ``mase, rmsse, smape`` (0 to 1), ``pinball`` (mean over the
         quantiles held), ``crps`` (equals the MAE for a model without intervals), ``direction`` (share),
         ``coverage_<level>`` (share), ``width_<level>`` (mean in units of y, infinite if any interval is),
-        ``infinite_<level>`` (share of intervals without bound),
+        ``infinite_<level>`` (share of intervals without bound), ``log_loss, brier`` of the probability of going up
+        (only where a model gives one),
         ``unscaled`` (series without a MASE because they are constant; MASE pools the others).
     """
     models = check(frame, models, by, missing)
@@ -308,6 +344,11 @@ def _score_one(
         out[f"coverage_{level:g}"] = covered.set_index("g")["f"]
         out[f"width_{level:g}"] = mean(high - low)
         out[f"infinite_{level:g}"] = mean(np.isinf(high - low))
+    if tellers(known) and "last" in known:
+        column = chance(model)
+        said = kept[column].to_numpy(np.float64) if column in known else np.full(len(kept), np.nan)
+        up = went_up(there["y"].to_numpy(), kept["last"].to_numpy(np.float64))
+        out["log_loss"], out["brier"] = mean(log_loss(up, said)), mean(brier(up, said))
     out["unscaled"] = np.nan
     if scale is not None:
         lost = kept["unique_id"].astype(str).where(np.isnan(unit[:, 0]))

@@ -35,12 +35,20 @@ class Forecasts:
     """Forecasts at ``M`` origins, natural units, float64.
 
     ``point [M, H]``; ``bounds {level: (lo [M, H], hi [M, H])}``; ``rows [M]`` positions of the origins in the
-    panel's frame.
+    panel's frame; ``up [M, H]`` the probability of a value above the last one at the origin, from models that tell.
     """
 
     rows: Index
     point: Array
     bounds: dict[int, tuple[Array, Array]]
+    up: Array | None = None
+
+    def columns(self, name: str) -> dict[str, Array]:
+        """The columns of a result frame for a model called ``name``, ``[M, H]`` each."""
+        out = {name: self.point}
+        for level, (low, high) in self.bounds.items():
+            out[f"{name}-lo-{level}"], out[f"{name}-hi-{level}"] = low, high
+        return out if self.up is None else {**out, f"{name}-up": self.up}
 
 
 class Model:
@@ -114,6 +122,8 @@ class Model:
     def predict(self, panel: Panel | None = None) -> pd.DataFrame:
         """The next ``H`` steps of every series: ``unique_id, ds, cutoff, <model>, <model>-lo-90, <model>-hi-90, ...``.
 
+        With a direction head also ``<model>-up``: the probability of a value above the last one.
+
         Args:
             panel: history to read from its start, instead of going on from where the model stands; the model then
                 stands behind its last row.
@@ -142,15 +152,13 @@ class Model:
         with threads(self.config.train.threads):
             out = reader.forecast(self.network, standing)
         series_at = self.pipeline.positions(history.ids)
-        point, bounds = self._natural(out, standing.anchor, standing.scale, series_at)
+        rows = np.arange(len(history.ids))
+        found = self.natural(rows, out, standing.anchor, standing.scale, series_at).columns(self.name)
         frames = []
         for i, name in enumerate(history.ids):
             last = self._last[name]
             columns: dict[str, Any] = {"unique_id": name, "ds": history.grid.after(last, self.horizon), "cutoff": last}
-            columns[self.name] = point[i]
-            for level, (low, high) in bounds.items():
-                columns[f"{self.name}-lo-{level}"], columns[f"{self.name}-hi-{level}"] = low[i], high[i]
-            frames.append(pd.DataFrame(columns))
+            frames.append(pd.DataFrame(columns | {column: values[i] for column, values in found.items()}))
         return pd.concat(frames, ignore_index=True)
 
     def forecast_rows(self, panel: Panel, rows: Index) -> Forecasts:
@@ -164,8 +172,7 @@ class Model:
         with threads(self.config.train.threads):
             out, _ = reader.read(self.network, prepared, at, self.lookback)
         series = self.pipeline.positions(panel.ids)[owner]
-        point, bounds = self._natural(out, prepared.anchor[at], prepared.scale[at], series)
-        return Forecasts(rows, point, bounds)
+        return self.natural(rows, out, prepared.anchor[at], prepared.scale[at], series)
 
     def read(self, panel: Panel) -> Model:
         """Read a history from its first row; the model then stands behind its last."""
@@ -323,12 +330,11 @@ class Model:
     def _shortest(self) -> int:
         return int(self._whole().lengths.min())
 
-    def _natural(
-        self, out: NDArray[np.float32], anchor: Array, scale: Array, series: Index
-    ) -> tuple[Array, dict[int, tuple[Array, Array]]]:
-        """Quantiles ``[M, H, Q]`` of the head -> point and calibrated central intervals in natural units."""
+    def natural(self, rows: Index, out: NDArray[np.float32], anchor: Array, scale: Array, series: Index) -> Forecasts:
+        """What the head gave, ``[M, H, width]``, in natural units: point, calibrated central intervals, chances."""
         values = out.astype(np.float64)
-        quantiles = list(self.network.head.quantiles)
+        head = self.network.head
+        quantiles = list(head.quantiles)
         middle = quantiles.index(0.5)
         point = self.pipeline.invert(values[..., middle], anchor, scale, series)
         bounds: dict[int, tuple[Array, Array]] = {}
@@ -342,7 +348,8 @@ class Model:
                 self.pipeline.invert(inner_low, anchor, scale, series),
                 self.pipeline.invert(inner_high, anchor, scale, series),
             )
-        return point, bounds
+        up = values[..., len(quantiles) + head.chances.index("up")] if "up" in head.chances else None
+        return Forecasts(rows, point, bounds, up)
 
 
 def central(values: Array, quantiles: list[float], level: int) -> tuple[Array, Array]:

@@ -217,12 +217,9 @@ class WalkForward:
 
     def _blocks(self, fold: Fold, net: FittedNet) -> tuple[NDArray[np.float64], float | None]:
         """Errors ``[BLOCKS]`` of ``net`` in units of the fold's naive error, and how far coverage is off."""
-        point, bounds = net.forecast(fold.panel, fold.rows, self.horizon)
-        columns = {"net": point}
-        for level, (low, high) in bounds.items():
-            names = metrics.interval("net", level)
-            columns[names[0]], columns[names[1]] = low, high
-        frame = frames.result_frame(fold.panel, fold.rows, columns)
+        found = net.forecast(fold.panel, fold.rows, self.horizon)
+        bounds = found.bounds
+        frame = frames.result_frame(fold.panel, fold.rows, found.columns("net"))
         unit = fold.unit.reindex(frame["unique_id"].astype(str)).to_numpy(np.float64)
         y = frame["y"].to_numpy(np.float64)
         usable = ~np.isnan(y) & (unit > 0)

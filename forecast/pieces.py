@@ -54,12 +54,12 @@ def forecast_in_pieces(model: Model, panel: Panel, rows: Index, pieces: Pieces) 
     cut, place = _cut(prepared, at, owner, pieces)
     out, _ = reader.read(model.network, cut, place, None)
     series = model.pipeline.positions(panel.ids)[owner]
-    point, bounds = model._natural(out, prepared.anchor[at], prepared.scale[at], series)
+    found = model.natural(rows, out, prepared.anchor[at], prepared.scale[at], series)
     first = owner == owner[0]
     exact = model.forecast_rows(panel.select([panel.ids[owner[0]]]), rows[first] - panel.offsets[owner[0]])
     y = panel.column("y")[panel.offsets[owner[0]] : panel.offsets[owner[0] + 1]]
     step = float(np.nanmean(np.abs(np.diff(y)))) or 1.0
-    return Forecasts(rows, point, bounds), float(np.abs(point[first] - exact.point).max()) / step
+    return found, float(np.abs(found.point[first] - exact.point).max()) / step
 
 
 def _cut(prepared: Prepared, at: Index, owner: Index, pieces: Pieces) -> tuple[Prepared, Index]:

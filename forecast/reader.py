@@ -78,12 +78,11 @@ def read(
         lookback: rows per window; ``None`` to read as a stream.
 
     Returns:
-        ``([M, H, Q] in the net's units, standing)``. In window mode an origin with fewer than ``lookback`` rows
-        before it has no forecast: NaN.
+        ``([M, H, width of the head] in the net's units, standing)``. In window mode an origin with fewer than
+        ``lookback`` rows before it has no forecast: NaN.
     """
     source = tensors_of(prepared, None, torch.device("cpu"))
-    width = len(network.head.quantiles)
-    out = np.full((len(origins), source.horizon, width), np.nan, np.float32)
+    out = np.full((len(origins), source.horizon, network.head.width), np.nan, np.float32)
     slot = np.full(len(prepared.x), -1, np.int64)
     slot[origins] = np.arange(len(origins))
     pieces = pieces_of(prepared)
@@ -209,7 +208,7 @@ def advance(network: Network, standing: Standing, prepared: Prepared, lookback: 
 
 @torch.no_grad()
 def forecast(network: Network, standing: Standing) -> NDArray[np.float32]:
-    """``[S, H, Q]`` in the net's units, from where the series stand."""
+    """``[S, H, width of the head]`` in the net's units, from where the series stand."""
     anchor = torch.from_numpy(standing.anchor.astype(np.float32))[:, None]
     batch = Batch(
         x=None, future=standing.ahead[:, None], static=standing.static, level=standing.level, y=None, anchor=anchor,

@@ -31,6 +31,7 @@ def sections(page: Page, charts: Mapping[str, Any]) -> list[Section]:
         made += [_series(page, charts)] if page.several else []
         made += [_scores(page), _steps(page, charts), _calibration(page, charts), _skill(page, charts)]
         made += [_seeds(charts)] if charts["seeds"] else []
+        made += [_direction(page)] if page.significance.get("up") else []
         made += [_shift(page)]
         made += [_trade(page.trade)] if page.trade else []
     return [*made, _data(page), _settings(page)]
@@ -53,12 +54,14 @@ def _ahead(page: Page) -> Section:
     head = [("series", False)] if page.several else []
     head += [("date", False), (f"{model}", True)]
     head += [(f"{level:g} %, {side}", True) for level in levels for side in ("low", "high")]
+    chance = [metrics.chance(model)] if metrics.chance(model) in table else []
+    head += [("up", True)] * len(chance)
     rows = []
     for row in shown.head(30).to_dict("records"):
         cells = [Cell(str(row["unique_id"]))] if page.several else []
         cells += [Cell(day(row["ds"])), cell(row[model])]
         cells += [cell(row[name]) for level in levels for name in metrics.interval(model, level)]
-        rows.append(cells)
+        rows.append(cells + [percent(row[name]) for name in chance])
     last = table.groupby("unique_id", sort=False).tail(1)["ds"]
     what = f"the first of {page.horizon} steps of {len(page.panel.ids):,} series" if page.several else "every step"
     return Section(
@@ -255,6 +258,35 @@ def _shift(page: Page) -> Section:
                         "made. A forecast that lies on the last value adds nothing."),
          ("shift-scatter", "Change forecast and change that happened. Skill lies along the diagonal.")],
         png="report-shift.png",
+    )  # fmt: skip
+
+
+def _direction(page: Page) -> Section:
+    """The probability of going up, beside the base rate."""
+    head = [("model", False), ("step", True), ("says up", True), ("went up", True), ("log loss", True),
+            ("base rate's", True), ("Brier", True), ("base rate's", True), ("right", True), ("by chance", True),
+            ("p (Pesaran-Timmermann)", True)]  # fmt: skip
+    rows, bins = [], []
+    for name, part in page.significance["up"].items():
+        for one in part["by_step"]:
+            cells = [Cell(name, name), count(one["step"]), percent(one["mean"]), percent(one["share"])]
+            cells += [cell(one[key]) for key in ("log_loss", "usual_log_loss", "brier", "usual_brier")]
+            rows.append([*cells, percent(one["hits"]), percent(one["expected"]), pvalue(one["pvalue"])])
+        bins += [
+            [Cell(name), Cell(f"{100 * one['from']:.0f} to {100 * one['to']:.0f} %", one["from"]), percent(one["said"]),
+             percent(one["happened"]), count(one["n"])]
+            for one in part["reliability"]
+        ]  # fmt: skip
+    reliable = [("model", False), ("said up with", True), ("on average", True), ("went up", True), ("forecasts", True)]
+    return Section(
+        "direction", "Is the direction predictable?", [part["text"] for part in page.significance["up"].values()],
+        tables=[Table(head, rows), Table(reliable, bins)],
+        notes=[
+            "Up: above the last value at the origin; a change of zero is not up. Base rate: how often the series had "
+            "gone up by then.",
+            "Predictable: a lower log loss than the base rate's, significantly (Diebold-Mariano), and more ups than by "
+            "chance where the model says more likely than usual (Pesaran-Timmermann).",
+        ],
     )  # fmt: skip
 
 

@@ -146,6 +146,7 @@ class Backtest:
             f"horizon {self.settings['horizon']}, refit {self.settings['refit']}",
             shown.to_string(float_format=lambda value: f"{value:.4g}"),
             f"Verdict: {self.verdict['text']}",
+            *[part["text"] for part in self.significance.get("up", {}).values()],
             *self.notes,
         ]
         return "\n".join(lines)

@@ -57,7 +57,7 @@ class Validation:
     frame: pd.DataFrame  # every scored forecast
     scores: pd.DataFrame  # pooled
     by_step: pd.DataFrame
-    verdict: dict[str, str]
+    verdict: dict[str, Any]
     spans: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -125,10 +125,7 @@ def validate(model: Model, panel: Panel) -> Validation:
     strongest = evidence.choose_baseline(earlier, [one.name for one in opponents], after, unit)
     # whole horizons only: every origin counts as many steps, in the table and in the verdict
     rows = frames.origins_between(panel, spans.stop - 1, panel.lengths - model.horizon)
-    found = model.forecast_rows(panel, rows)
-    columns = {model.name: found.point}
-    for level, (low, high) in found.bounds.items():
-        columns[f"{model.name}-lo-{level}"], columns[f"{model.name}-hi-{level}"] = low, high
+    columns = model.forecast_rows(panel, rows).columns(model.name)
     columns |= {one.name: one.predict(panel, rows, model.horizon) for one in opponents}
     frame = frames.result_frame(panel, rows, columns)
     _, outcome = evidence.gather(frame, [model.name], strongest, stride=1, scale=unit, confidence=False)

@@ -164,6 +164,8 @@ def show(console: Console, result: Backtest) -> None:
         found: dict[str, Any] = result.significance["models"][name]
         if name != result.verdict["model"]:
             console.print(f"         {escape(found['verdict']['text'])}")
+    for told in result.significance.get("up", {}).values():
+        console.print(f"[bold]Direction[/]  {escape(told['text'])}")
     for name in result.models:
         console.print(f"  [dim]{escape(name)}: {escape(result.significance['models'][name]['shift']['text'])}[/]")
     for note in result.notes:

@@ -110,10 +110,14 @@ def forecast_table(forecast: Any, model: str, levels: list[int], most: int = 30)
         table.add_column(name)
     for name in ["forecast", *(f"{side} {level} %" for level in levels for side in ("low", "high"))]:
         table.add_column(name, justify="right")
+    chance = [f"{model}-up"] if f"{model}-up" in forecast else []
+    for _ in chance:
+        table.add_column("up", justify="right")
     for row in forecast.head(most).to_dict("records"):
         cells = [str(row["unique_id"])] if several else []
         cells += [when(row["ds"]), number(row[model])]
         cells += [number(row[f"{model}-{side}-{level}"]) for level in levels for side in ("lo", "hi")]
+        cells += [percent(row[name]) for name in chance]
         table.add_row(*cells)
     if len(forecast) > most:
         table.caption = f"{len(forecast) - most} more rows in forecast.csv"
@@ -140,6 +144,8 @@ def show_validation(console: Console, validation: Validation, model: str) -> Non
         )  # fmt: skip
     console.print(table)
     console.print(f"\n[bold]Verdict[/]  {escape(validation.verdict['text'])}")
+    if told := validation.verdict.get("direction"):
+        console.print(f"[bold]Direction[/]  {escape(told['text'])}")
     for name, text in validation.spans.items():
         console.print(f"  [dim]{name:8s} {escape(text)}[/]")
 

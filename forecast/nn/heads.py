@@ -21,8 +21,8 @@ class PointHead(Head):
 
     quantiles = (0.5,)
 
-    def __init__(self, features: int, horizon: int, loss: str = "huber") -> None:
-        super().__init__(features, horizon, 1)
+    def __init__(self, features: int, horizon: int, loss: str = "huber", parameters: int = 1) -> None:
+        super().__init__(features, horizon, parameters)
         errors = {"huber": F.smooth_l1_loss, "mse": F.mse_loss, "mae": F.l1_loss}
         if loss not in errors:
             raise UsageError(
@@ -36,6 +36,33 @@ class PointHead(Head):
 
     def forecast(self, params: Tensor) -> Tensor:
         return params
+
+
+class DirectionHead(PointHead):
+    """The probability that a step ahead lies above the last value at the origin, and the location beside it.
+
+    The label is the sign of the unscaled return: standardising, taking logarithms and dividing by the scale of the
+    origin are increasing maps, so ``y > now`` holds in the head's units where it holds in natural ones. ``now`` is the
+    last value, not the anchor. A return of zero is not up. Assumption, named: the loss is the log loss plus the loss
+    of the location, unweighted; both are of the order of one.
+    """
+
+    chances = ("up",)
+    reads_now = True
+
+    def __init__(self, features: int, horizon: int, loss: str = "huber") -> None:
+        super().__init__(features, horizon, loss, parameters=2)
+
+    def loss(self, params: Tensor, y: Tensor, mask: Tensor, now: Tensor | None = None) -> Tensor:
+        if now is None:
+            raise ValueError("the direction head compares with the last value: give now")
+        location, logit = params.to(y.dtype).unbind(-1)
+        said = F.binary_cross_entropy_with_logits(logit, (y > now).to(y.dtype), reduction="none")
+        return masked_mean(said + self._error(location, kept(y, mask), reduction="none"), mask)
+
+    def forecast(self, params: Tensor) -> Tensor:
+        location, logit = params.unbind(-1)
+        return torch.stack([location, torch.sigmoid(logit)], dim=-1)
 
 
 class QuantileHead(Head):
@@ -125,6 +152,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "quantile": QuantileHead,
     "gaussian": GaussianHead,
     "student-t": StudentHead,
+    "direction": DirectionHead,
 }
 """Name to class; each takes ``features, horizon`` and the options it names."""
 

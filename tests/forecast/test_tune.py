@@ -24,7 +24,7 @@ from forecast import objective as objectives
 from forecast import study as studies
 from forecast import study_report
 from forecast.config import Config
-from forecast.model import Model
+from forecast.model import Forecasts, Model
 from forecast.objective import Sealed, WalkForward
 from forecast.session import attach, folder_of
 from forecast.space import make_space
@@ -291,9 +291,9 @@ def test_the_score_is_the_error_in_units_of_naive(panel: Panel) -> None:
     from forecast import baselines
 
     class Like:
-        def forecast(self, panel: Panel, rows: Any, horizon: int) -> tuple[Any, dict[int, Any]]:
+        def forecast(self, panel: Panel, rows: Any, horizon: int) -> Forecasts:
             point = baselines.make("naive", 1).predict(panel, rows, horizon)
-            return point, {90: (point, point)}
+            return Forecasts(rows, point, {90: (point, point)})
 
     space = make_space(Config.make(None, **TINY), NARROW, only=True)
     for metric in ("mae", "pinball"):
