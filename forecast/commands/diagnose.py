@@ -56,7 +56,7 @@ def diagnose(
 
         _tell(look(run, lags=lags), out or run / PLOT, json, beside=out is None)
         return
-    panel, config, score = _subject(data, settings, model or ("rnn" if compare else None), delay, json)
+    panel, config, score = _subject(data, settings, model, compare, delay, json)
     if compare:
         _compare(panel, config, remedy or [], score, json)
     else:
@@ -100,7 +100,7 @@ def _check(
 
 
 def _subject(
-    data: dict[str, Any], settings: dict[str, Any], core: str | None, delay: int | None, json: bool
+    data: dict[str, Any], settings: dict[str, Any], core: str | None, compare: bool, delay: int | None, json: bool
 ) -> tuple[Any, Config, Any]:
     """The panel, the configuration, and how a fitted model is scored beside its loss, if at all."""
     from functools import partial
@@ -109,20 +109,25 @@ def _subject(
     from forecast.commands import screen
     from forecast.commands.fit import show_data
 
-    if delay is None:
-        config = request.config_of(settings, core=core)
-        with screen.bar("loading"):
-            panel = request.data_request(data).load()
-        if not json:
-            show_data(screen.out(), panel)
-        return panel, config, None
-    from forecast.long_memory import delayed_recall, explained, recall_settings
+    under: dict[str, Any] = {}
+    if delay is not None:
+        from forecast.long_memory import delayed_recall, explained, recall_settings
 
-    panel = delayed_recall(delay)
-    config = request.config_of(settings, under=recall_settings(delay), core=core)
+        under = recall_settings(delay)
+    if compare:  # the net the remedies are for, unless another one is named
+        under["model"] = {**under.get("model", {}), "core": "rnn"}
+    config = request.config_of(settings, under=under, core=core)
+    if delay is not None:
+        panel = delayed_recall(delay)
+        if not json:
+            screen.out().print(f"[bold]recall[/]  a marked value, due {delay} steps later; {len(panel):,} rows")
+        return panel, config, partial(explained, panel=panel)
+    with screen.bar("loading"):
+        panel = request.data_request(data, config).load()
     if not json:
-        screen.out().print(f"[bold]recall[/]  a marked value, due {delay} steps later; {len(panel):,} rows")
-    return panel, config, partial(explained, panel=panel)
+        show_data(screen.out(), panel)
+    screen.show_doubts(panel.notes)
+    return panel, config, None
 
 
 def _fit(panel: Any, config: Config, lags: int | None, out: Path | None, json: bool) -> None:

@@ -479,6 +479,8 @@ def test_the_command(random_walk, tmp_path: Path, monkeypatch, capsys) -> None:
     code, out, _ = call("diagnose", *data, "--compare", "--remedy", "gru", "--json", capsys=capsys)
     assert code == 0
     assert [one["remedy"]["name"] for one in json.loads(out)["outcomes"]] == ["as given", "gru"]
+    words = ["--set", "model.core=lstm", "--compare", "--remedy", "plain rnn"]  # --set is heard: the base is an lstm
+    assert call("diagnose", *data, *words, capsys=capsys)[0] == 0
 
 
 @pytest.mark.parametrize(
