@@ -64,8 +64,8 @@ def cut_spans(panel: Panel, config: Config, until: pd.Timestamp | None = None) -
     train = total - stop - holdout
     if train < max(LEAST_TRAIN, data.horizon + 2):
         raise TooShortError(
-            f"{total} time stamps with a value leave {max(train, 0)} to train on, after {stop} for early stopping "
-            f"and {holdout} held out; "
+            f"{panel.source}: {total} time stamps with a value leave {max(train, 0)} to train on, after "
+            f"{stop} for early stopping and {holdout} held out; "
             f"{max(LEAST_TRAIN, data.horizon + 2)} to train on is the least.",
             hint="Use a shorter --horizon or more history.",
         )

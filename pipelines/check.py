@@ -122,10 +122,11 @@ def check_file(
 def _read_on(table: Table, options: Options, findings: list[Finding]) -> tuple[Rows, Panel] | None:
     """Rows and panel; each refusal becomes a finding, and reading goes on with the policy that gets past it."""
     ways: list[dict[str, Any]] = [{"duplicates": "first"}, {"impossible": "keep"}, {"irregular": "snap"}]
+    frame = columns.tidy_names(table.frame, table.where, [])
     numbers = tuple(
         str(name)
-        for name in table.frame.columns
-        if columns.numeric_like(table.frame[name]) and columns.key(str(name)) not in columns.TIME_NAMES
+        for name in frame.columns
+        if columns.numeric_like(frame[name]) and columns.key(str(name)) not in columns.TIME_NAMES
     )
     if not options.target:
         ways.append({"target": numbers})

@@ -274,6 +274,13 @@ def target_columns(
         chosen = numbers[0] if len(numbers) == 1 else usual[0]
         notes.append(f"Target: {chosen}.")
         return (chosen,)
+    if not numbers and empty:
+        raise where.error(
+            DataError,
+            f"no value in any row of {', '.join(map(repr, empty[:5]))}, and no other column holds numbers.",
+            column=empty[0],
+            hint="Was the export cut off? Otherwise name the column to forecast with --target.",
+        )
     if not numbers:
         raise where.error(
             FileFormatError,
@@ -287,7 +294,7 @@ def _several(numbers: Sequence[str], where: Where) -> UsageError | DataError:
     return UsageError(
         f"{where.name()}: {len(numbers)} columns could be the target: {', '.join(numbers[:10])}"
         f"{' ...' if len(numbers) > 10 else ''}.",
-        hint=f"Choose one with --target, for instance --target {numbers[0]!r}.",
+        hint=f"Choose one with --target, for instance --target {numbers[0]!r}; give several and each is a series.",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,13 @@ def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> 
         one = rows.of(code)
         if rows.prices:
             bars = {kind: rows.cells[column][one] for kind, column in rows.prices.items()}
-            found += check_ohlc(bars, rows.ds[one], names=rows.prices, where=rows.where, positions=rows.positions[one])
+            seen = check_ohlc(bars, rows.ds[one], names=rows.prices, where=rows.where, positions=rows.positions[one])
+            # a fit stops at the target's own prices only
+            found += [
+                finding if finding.severity != "error" or finding.column in rows.targets
+                else replace(finding, severity="warning")
+                for finding in seen
+            ]  # fmt: skip
             found += _last_bar(bars, rows, one)
         cells = {name: column for name, column in (rows.cells | more).items() if name not in rows.prices.values()}
         for name, column in cells.items():

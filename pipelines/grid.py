@@ -8,15 +8,13 @@ and ``tz`` names the zone that clocks on the wall show.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from pipelines.errors import TimeError, UsageError, did_you_mean
+from pipelines import sessions
+from pipelines.errors import TimeError, UsageError
 
 _DAY_SECONDS = 86_400.0
 
@@ -27,7 +25,8 @@ class Grid:
 
     Args:
         freq: pandas frequency alias. With ``calendar`` it is ``"D"``, one row per session, or shorter than a
-            day with a ``tz``: bars counted from the open of each session.
+            day with a ``tz``: bars counted from the open of each session; with ``"24/5"`` around the clock from
+            Monday to Friday of ``tz``.
         calendar: exchange calendar code such as ``"XNYS"``; ``None`` for plain frequencies.
         tz: time zone of the wall clock when stamps are UTC; only used for calendar features and display.
     """
@@ -53,15 +52,17 @@ class Grid:
                     f"calendar {self.calendar!r} with frequency {self.freq!r}: exchange calendars give daily sessions.",
                     hint="Use freq='D', or leave the calendar out.",
                 )
-            _check_calendar(self.calendar)
+            sessions.check_calendar(self.calendar)
 
     def between(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
         """All stamps of the grid from ``first`` to ``last``, both included; ``first`` is on the grid."""
         if self.calendar is None:
             return pd.date_range(first, last, freq=self.freq)
+        if self.intraday and self.calendar == sessions.WEEK:
+            return sessions.weekday_bars(self.freq, str(self.tz), first, last)
         if self.intraday:
-            return _bars(self.calendar, self.step_seconds, first, last)
-        return _sessions(self.calendar, first, last)
+            return sessions.bars(self.calendar, self.step_seconds, first, last)
+        return sessions.days(self.calendar, first, last)
 
     def after(self, last: pd.Timestamp, n: int) -> pd.DatetimeIndex:
         """The ``n`` stamps that follow ``last``."""
@@ -69,14 +70,14 @@ class Grid:
             offset = pd.tseries.frequencies.to_offset(self.freq)
             return pd.date_range(last + offset, periods=n, freq=self.freq)
         span = pd.Timedelta(days=int(n / (self.season if self.intraday else 1) * 2 + 30))
-        sessions = self.between(last, last + span)
-        sessions = sessions[sessions > last]
-        if len(sessions) < n:
+        stamps = self.between(last, last + span)
+        stamps = stamps[stamps > last]
+        if len(stamps) < n:
             raise TimeError(
-                f"calendar {self.calendar} has only {len(sessions)} stamps after {last:%Y-%m-%d}, {n} were asked for.",
+                f"calendar {self.calendar} has only {len(stamps)} stamps after {last:%Y-%m-%d}, {n} were asked for.",
                 hint="Use a shorter horizon.",
             )
-        return sessions[:n]
+        return stamps[:n]
 
     @property
     def intraday(self) -> bool:
@@ -97,7 +98,7 @@ class Grid:
         two steps; series without one (yearly) get 1.
         """
         if self.calendar is not None and self.intraday:
-            return max(2, _bars_a_day(self.calendar, self.step_seconds))
+            return max(2, sessions.bars_a_day(self.calendar, self.step_seconds))
         if self.calendar is not None or self.freq == "B":
             return 7 if self.calendar == "24/7" else 5
         step = self.step_seconds
@@ -121,75 +122,3 @@ class Grid:
         if self.calendar is not None:
             return f"{self.calendar} sessions" + (f", {self.freq} bars" if self.intraday else "")
         return self.freq if self.tz is None else f"{self.freq} ({self.tz})"
-
-
-def _check_calendar(name: str) -> None:
-    import exchange_calendars as xc
-
-    known = xc.get_calendar_names(include_aliases=True)
-    if name not in known:
-        raise UsageError(
-            f"exchange calendar {name!r} is unknown.{did_you_mean(name, known)}",
-            hint="See exchange_calendars.get_calendar_names().",
-        )
-
-
-@lru_cache(maxsize=16)
-def _calendar(name: str, first_year: int, last_year: int) -> Any:
-    import exchange_calendars as xc
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # exchange_calendars 4 uses what pandas 3.1 will drop
-        start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
-        try:
-            kind = xc.get_calendar(name)
-            bounds = (kind.bound_min(), kind.bound_max())
-            if bounds[0] is not None:
-                start = max(start, bounds[0])
-            if bounds[1] is not None:
-                end = min(end, bounds[1])
-            return xc.get_calendar(name, start=start, end=end)
-        except ValueError as error:  # some calendars contradict themselves in some years (XTAE in 4.13)
-            raise TimeError(
-                f"calendar {name} cannot be built for {start.year} to {end.year} ({str(error)[:80]}).",
-                hint="Use freq='B' or 'D' without a calendar.",
-            ) from error
-
-
-def _sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-    # whole decades, so that a few cached calendars serve every call
-    calendar = _calendar(name, first.year // 10 * 10, last.year // 10 * 10 + 9)
-    sessions: pd.DatetimeIndex = calendar.sessions
-    low, high = np.searchsorted(
-        sessions.to_numpy(), [first.normalize().to_datetime64(), last.normalize().to_datetime64()]
-    )
-    high += int(high < len(sessions) and sessions[high] == last.normalize())
-    return pd.DatetimeIndex(sessions[low:high].to_numpy(), freq=None)
-
-
-def _bars(name: str, step_seconds: float, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-    """Beginnings (UTC) of the bars of every session: open, open + step, ... before the close; anew after a break."""
-    low, high = first - pd.Timedelta(days=2), last + pd.Timedelta(days=2)
-    table = _calendar(name, low.year // 10 * 10, high.year // 10 * 10 + 9).schedule.loc[low.normalize() : high]
-    opens, closes, lunch, back = (
-        table[column].dt.tz_localize(None).to_numpy("datetime64[ns]")
-        for column in ("open", "close", "break_start", "break_end")
-    )
-    split = ~np.isnat(lunch)  # a session with a break is two: bars begin anew after it
-    begins = np.concatenate([opens, back[split]])
-    ends = np.concatenate([np.where(split, lunch, closes), closes[split]])
-    order = np.argsort(begins)
-    begins, ends = begins[order], ends[order]
-    step = np.timedelta64(round(step_seconds * 1e9), "ns")
-    counts = -((begins - ends) // step)
-    rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    stamps = np.repeat(begins, counts) + rank * step
-    return pd.DatetimeIndex(stamps[(stamps >= first.to_datetime64()) & (stamps <= last.to_datetime64())])
-
-
-@lru_cache(maxsize=64)
-def _bars_a_day(name: str, step_seconds: float) -> int:
-    """Bars of a usual session."""
-    year = _bars(name, step_seconds, pd.Timestamp("2024-01-01"), pd.Timestamp("2024-12-31"))
-    days = len(_sessions(name, pd.Timestamp("2024-01-01"), pd.Timestamp("2024-12-31")))
-    return round(len(year) / days)

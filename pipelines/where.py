@@ -87,6 +87,13 @@ class Where:
         return made
 
 
+def line_error(kind: type[DataError], name: str, line: int, text: str, *, hint: str) -> DataError:
+    """An error at a line of a file that is no table yet; carries the line as ``row``."""
+    made = kind(f"{name}, line {line}: {text}", hint=hint)
+    made.row = line
+    return made
+
+
 def plural(count: int, noun: str) -> str:
     """``"1 row"``, ``"2,345 rows"``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.errors import TimeError
 from pipelines.grid import Grid
+from pipelines.sessions import WEEK
 
 # calendar: Yahoo's exchange names
 _EXCHANGES = {
@@ -115,10 +117,10 @@ def daily_grid(meta: Mapping[str, Any], stamps: pd.DatetimeIndex) -> tuple[Grid,
     named = meta.get("fullExchangeName") or meta.get("exchangeName") or "an unnamed exchange"
     if calendar is not None:
         grid = Grid("D", calendar)
-        fits = stamps.isin(grid.between(stamps[0], stamps[-1])).mean()
+        fits, reason = _share(grid, stamps)
         if fits >= 0.95:
             return grid, None
-        reason = f"only {fits:.0%} of the bars lie on sessions of {calendar}, the calendar of {named}"
+        reason = reason or f"only {fits:.0%} of the bars lie on sessions of {calendar}, the calendar of {named}"
     else:
         reason = f"no calendar is known for {named}"
     if (stamps.day_of_week < 5).mean() >= 0.95:
@@ -129,18 +131,26 @@ def daily_grid(meta: Mapping[str, Any], stamps: pd.DatetimeIndex) -> tuple[Grid,
 def intraday_grid(meta: Mapping[str, Any], stamps: pd.DatetimeIndex, freq: str) -> tuple[Grid, str | None]:
     """Grid of bars shorter than a day (stamps UTC), and a sentence where it is not the exchange's.
 
-    Bars within the sessions of the exchange where that explains 95 % of them, so that nights are no gaps;
-    around the clock otherwise.
+    Bars within the sessions of the exchange (Monday to Friday for currencies) where that explains 95 % of them, so
+    that nights and weekends are no gaps; around the clock otherwise.
     """
     zone = str(meta.get("exchangeTimezoneName") or "UTC")
     calendar = calendar_of(meta)
+    if str(meta.get("instrumentType") or "").upper() == "CURRENCY":
+        calendar = WEEK
     if calendar is None:
         return Grid(freq, tz=zone), None
     grid = Grid(freq, calendar, tz=zone)
-    expected = grid.between(stamps[0], stamps[-1])
-    fits = stamps.isin(expected).mean()
+    fits, reason = _share(grid, stamps)
     if fits >= 0.95:
         return grid, None
-    return Grid(freq, tz=zone), (
-        f"only {fits:.0%} of the bars begin where {freq} bars of {calendar} do; they are put around the clock."
-    )
+    reason = reason or f"only {fits:.0%} of the bars begin where {freq} bars of {calendar} do"
+    return Grid(freq, tz=zone), f"{reason}; they are put around the clock."
+
+
+def _share(grid: Grid, stamps: pd.DatetimeIndex) -> tuple[float, str]:
+    """Share of ``stamps`` on ``grid``; 0 and why, where the library cannot build the calendar for these years."""
+    try:
+        return float(stamps.isin(grid.between(stamps[0], stamps[-1])).mean()), ""
+    except TimeError as error:
+        return 0.0, error.message.rstrip(".")

@@ -22,7 +22,7 @@ import pandas as pd
 from pipelines.columns import PRICE_NAMES, key
 from pipelines.dateforms import families
 from pipelines.errors import FileFormatError, UsageError, did_you_mean
-from pipelines.where import Where, plural
+from pipelines.where import Where, line_error, plural
 
 MAX_LINE = 8 << 20  # bytes; no table of series has a longer line
 _CHUNK = 1 << 20
@@ -137,8 +137,11 @@ def _checked(stream: IO[bytes] | gzip.GzipFile | io.BufferedIOBase, path: Path) 
     while chunk := stream.read(_CHUNK):
         first = chunk.find(b"\n")
         if (since := since + (len(chunk) if first < 0 else first)) > MAX_LINE:
-            raise FileFormatError(
-                f"{path.name}, line {lines + 1}: longer than {MAX_LINE >> 20} MiB.",
+            raise line_error(
+                FileFormatError,
+                path.name,
+                lines + 1,
+                f"longer than {MAX_LINE >> 20} MiB.",
                 hint="No table of series looks like this: check the line ends, or whether the file is text at all.",
             )
         if first >= 0:
@@ -208,8 +211,11 @@ def decode(data: bytes, path: Path, encoding: str | None, notes: list[str]) -> s
         return text.replace("\r\n", "\n").replace("\r", "\n")
     assert failure is not None
     line = data.count(b"\n", 0, failure.start) + 1
-    raise FileFormatError(
-        f"{path.name}, line {line}: byte 0x{data[failure.start]:02x} cannot be read as {' or '.join(tried)}.",
+    raise line_error(
+        FileFormatError,
+        path.name,
+        line,
+        f"byte 0x{data[failure.start]:02x} cannot be read as {' or '.join(tried)}.",
         hint="Give the file's encoding with --encoding, or save it as UTF-8.",
     )
 
@@ -256,12 +262,13 @@ def _records(text: str, sep: str, path: Path) -> tuple[list[list[str]], list[int
                 numbers.append(line)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise FileFormatError(
-            f"{path.name}, line {line}: {error}.", hint="Most likely a quote that is never closed: correct that line."
-        ) from error
+        raise line_error(
+            FileFormatError, path.name, line, f"{error}.",
+            hint="Most likely a quote that is never closed: correct that line.",
+        ) from error  # fmt: skip
     if rows and '"' in text and len(rows) > 1 and any("\n" in cell for cell in rows[-1]):
-        raise FileFormatError(
-            f"{path.name}, line {numbers[-1]}: a quote is opened and never closed.", hint="Correct that line."
+        raise line_error(
+            FileFormatError, path.name, numbers[-1], "a quote is opened and never closed.", hint="Correct that line."
         )
     return rows, numbers
 

@@ -189,3 +189,40 @@ def test_a_rename_hole_is_named_with_the_prices_on_both_sides(tmp_path: Path) ->
 def test_a_wrong_policy_is_an_error_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="gaps 'fill'"):
         check_file(write(tmp_path / "f.csv", series()), gaps="fill")
+
+
+def test_impossible_prices_beside_the_target_are_no_refusal(tmp_path: Path) -> None:
+    rows = prices()
+    rows.loc[20, "Open"] = -5.0
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert report.verdict == "usable"
+    assert ("price_not_positive", 22, "Open") in codes(report)
+    assert check_file(write(tmp_path / "f.csv", rows), target="Open").verdict == "refused"
+
+
+def test_two_columns_of_one_name_are_numbered_here_too(tmp_path: Path) -> None:
+    rows = "\n".join(f"2024-01-{day:02d},{day},{day * 2}" for day in range(1, 29))
+    (tmp_path / "f.csv").write_text(f"ds,y,y\n{rows}")
+    report = check_file(tmp_path / "f.csv")
+    assert report.verdict == "usable"
+    assert "y (1), y (2)" in report.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"ds,y\n2024-01-01,1\n" + b"x" * (9 << 20), 3),
+        (b'ds,y\n2024-01-01,1\n"2024-01-02,2\n2024-01-03,3\n', 3),
+        (b"ds,y\n2024-01-01,\x81\x8d\n", 2),
+    ],
+)
+def test_what_stops_the_reading_of_text_has_a_line(tmp_path: Path, content: bytes, line: int) -> None:
+    (tmp_path / "f.csv").write_bytes(content)
+    report = check_file(tmp_path / "f.csv")
+    assert [(finding.code, finding.row) for finding in report.findings] == [("not_a_table", line)]
+    assert f"f.csv, line {line}" in report.text
+
+
+def test_a_column_without_any_value_is_named(tmp_path: Path) -> None:
+    report = check_file(write(tmp_path / "f.csv", series().assign(y=np.nan)))
+    assert (report.findings[0].column, "no value in any row of 'y'" in report.text) == ("y", True)

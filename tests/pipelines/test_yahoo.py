@@ -188,6 +188,33 @@ def test_hours_of_coins_run_around_the_clock(yahoo: YahooServer) -> None:
     assert (str(panel.grid), len(panel), panel.missing) == ("h (UTC)", 700, 0)
 
 
+@pytest.mark.parametrize(("interval", "freq"), [("1h", "h"), ("15m", "15min")])
+def test_weekends_of_currencies_are_no_gaps(yahoo: YahooServer, interval: str, freq: str) -> None:
+    grid = Grid(freq, "24/5", tz="Europe/London")
+    today = pd.Timestamp.now("UTC").tz_localize(None).normalize()
+    index = grid.between(today - pd.Timedelta(days=40), today - pd.Timedelta(days=1))
+    meta = {"instrumentType": "CURRENCY", "exchangeTimezoneName": "Europe/London"}
+    yahoo.put("EURUSD=X", walk(index), meta=meta)
+    panel = load("EURUSD=X", source=FAST, interval=interval)
+    assert (panel.grid, len(panel), panel.missing) == (grid, len(index), 0)
+
+
+def test_tel_aviv_has_its_own_week(yahoo: YahooServer) -> None:
+    index = sessions("2024-01-02", "2024-12-31", "XTAE")
+    assert (index.day_of_week == 6).sum() > 40
+    yahoo.put("TEVA.TA", walk(index), meta={"exchangeName": "TLV", "exchangeTimezoneName": "Asia/Jerusalem"})
+    panel = load("TEVA.TA", source=FAST)
+    assert (str(panel.grid), panel.missing) == ("XTAE sessions", 0)
+
+
+def test_a_calendar_that_cannot_be_built_is_said_and_not_an_error(yahoo: YahooServer) -> None:
+    index = pd.bdate_range("2015-01-05", "2016-12-30")  # XSAU is known from 2021 on
+    yahoo.put("2222.SR", walk(index), meta={"exchangeName": "SAU", "exchangeTimezoneName": "Asia/Riyadh"})
+    panel = load("2222.SR", source=FAST)
+    assert (str(panel.grid), panel.missing) == ("B", 0)
+    assert any("calendar XSAU cannot be built" in note and "weekdays are used" in note for note in panel.notes)
+
+
 def test_a_refresh_asks_for_the_tail_and_a_new_split_for_everything(yahoo: YahooServer) -> None:
     bars = walk(sessions("2022-01-03", "2024-06-28"))
     yahoo.put("AAPL", bars.iloc[:-5])
