@@ -56,7 +56,7 @@ PRESETS: dict[str, Preset] = {
             "data": {
                 "kind": "price", "mode": "window", "lookback": 60, "horizon": 1, "lanes": 32, "log": False,
                 "features": "level", "calendar": False, "anchor": "none", "scale": "one", "unit": "one",
-                "scaler": "minmax",
+                "scaler": "minmax", "stop": 0.05, "holdout": 0.05,
             },
             "model": {
                 "core": "lstm", "layers": 4, "hidden": 50, "dropout": 0.2, "head": "point", "loss": "mse", "skip": 0,
