@@ -23,6 +23,8 @@ Auto = Literal["auto"]
 RECURRENT = ("rnn", "rnn-relu", "lstm", "gru")
 CORES = tuple(FAMILY)
 DEFAULT_CORE = "lstm"
+UNLOCATED = ("categorical",)
+"""Heads none of whose parameters is a value."""
 _LEARN = tuple(name for name, member in FAMILY.items() if member.gradient)
 _HAVE_DROPOUT = tuple(name for name, member in FAMILY.items() if "dropout" not in member.lacks)
 
@@ -122,12 +124,13 @@ class ModelConfig(_Section):
         description="Initial recurrent weights: orthogonal, identity (IRNN), chrono (gates of lstm and gru open for up "
         "to k2 steps; arXiv 1804.11188), or torch's own; what suits the net by default.",
     )
-    head: Literal["auto", "point", "quantile", "gaussian", "student-t", "direction"] = Field(
+    head: Literal["auto", "point", "quantile", "gaussian", "student-t", "direction", "categorical"] = Field(
         default="auto",
-        description="What is predicted: numbers, quantiles, or the parameters of a density; auto: quantiles where the "
-        "net can.",
+        description="What is predicted: numbers, quantiles, the parameters of a density, numbers with the probability "
+        "of going up (direction), or classes of the change; auto: quantiles where the net can.",
     )
-    loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Point head only.")
+    classes: int = Field(default=40, ge=2, le=1000, description="Categorical head only: how many, about as frequent.")
+    loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Of numbers: point and direction heads.")
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     skip: Annotated[int | Auto, Choice(("auto", 0), when=("data.kind", ("sensor",)))] = Field(
         default="auto", description="Values a linear skip reads (LSTNet); 0 for none."
@@ -261,6 +264,14 @@ class Config(_Section):
             )
         if member.heads and model.head not in ("auto", *member.heads):
             raise ValueError(f"{model.core} has no {model.head} head; use model.head={' or '.join(member.heads)}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_head(self) -> Self:
+        if self.model.head in UNLOCATED and self.model.skip not in ("auto", 0):
+            raise ValueError(
+                f"a {self.model.head} head has no location that a linear skip could add to; leave model.skip at 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecast.config import Config
+from forecast.config import UNLOCATED, Config
 from forecast.family import FAMILY
 from pipelines.errors import TooShortError, UsageError
 from pipelines.features import Hold, Mean
@@ -115,7 +115,7 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         lanes = 32 if mode == "window" else int(np.clip(2 ** np.floor(np.log2(max(1, rows / (8 * k1)))), 1, 32))
     skip = model.skip
     if skip == "auto":
-        values = 0 if price else min(14 * max(season, 1), 512, longest // 10)
+        values = 0 if price or model.head in UNLOCATED else min(14 * max(season, 1), 512, longest // 10)
         skip = 0 if values < 8 else values
     updates_a_pass = max(1, rows // (lanes * (k1 if mode == "stream" else 1)))
     epochs = int(np.clip(round(train.updates / updates_a_pass), 2, 1000)) if train.epochs == "auto" else train.epochs

@@ -22,13 +22,24 @@ from forecast.data import Span, StreamData
 from forecast.family import FAMILY
 from forecast.model import Model, build_network, central
 from forecast.module import ForecastModule, WeightAverage
+from forecast.nn.classes import CategoricalHead
 from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
 from forecast.surroundings import cuda_devices, interruptible, quiet
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
-from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_whole, plan_windows, rows_before
+from pipelines.batches import (
+    Chunk,
+    Piece,
+    Resident,
+    gather,
+    pieces_of,
+    plan_streams,
+    plan_whole,
+    plan_windows,
+    rows_before,
+)
 from pipelines.errors import DataError, TrainingError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
@@ -37,6 +48,7 @@ from pipelines.prepared import PipelineSpec, Prepared
 Array = NDArray[np.float64]
 Prepare = Callable[[Panel, PipelineSpec, Spans], tuple[Pipeline, Prepared]]
 WARM = 256  # rows read before the stop span to bring the state up to date
+SEEN = 50_000  # origins whose residuals decide where classes lie
 CHECK_UPDATES = 50  # updates between two looks at the stop span, at least
 
 
@@ -118,6 +130,8 @@ def fit(
         network = build_network(config, pipeline)
         if initial is not None:
             _start_from(network, initial)
+        if isinstance(network.head, CategoricalHead):
+            network.head.see(_residuals(network, prepared, spans))
         if FAMILY[config.model.core].gradient:
             history = _train(network, prepared, config, spans, progress, checked, probe)
         else:
@@ -149,6 +163,20 @@ def _start_from(network: Network, initial: Mapping[str, Tensor]) -> None:
         )
     for name, weight in own.items():
         weight.copy_(initial[name])
+
+
+@torch.no_grad()
+def _residuals(network: Network, prepared: Prepared, spans: Spans) -> Tensor:
+    """``[N, H]`` the targets of origins spread evenly over the train span, about ``SEEN`` of them, NaN where none."""
+    rank = _position_in(prepared, spans)
+    source = tensors_of(prepared, rows_before(prepared, rank.train), torch.device("cpu"))
+    every = max(1, int(rank.train.sum()) // SEEN)
+    found = []
+    for chunk in device_chunks(plan_streams(pieces_of(prepared, 0, rank.train), 1, 256), torch.device("cpu")):
+        batch = gather(source, chunk)
+        target = torch.where(batch.mask, network.target(batch), torch.nan)
+        found.append(target[:, ::every].flatten(0, 1))
+    return torch.cat(found)
 
 
 def _check_values(panel: Panel) -> None:

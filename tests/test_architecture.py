@@ -56,7 +56,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
         "forecast.nn.head",
         "forecast.nn.core",
     ),
-    ("forecast.nn.densities", "forecast.nn.mlp", "forecast.nn.cnn", "forecast.nn.esn"),
+    ("forecast.nn.densities", "forecast.nn.classes", "forecast.nn.mlp", "forecast.nn.cnn", "forecast.nn.esn"),
     ("forecast.nn.cores", "forecast.nn.heads"),
     ("forecast.inference", "forecast.baselines", "forecast.conformal", "forecast.trade"),
     ("forecast.nn.network",),

@@ -18,7 +18,7 @@ class Head(nn.Module):
 
     ``chances`` names what it returns behind them: probabilities, ``("up",)`` for a head that tells the direction.
     ``located``: parameter 0 is the location, to which a linear skip may add. ``reads_now``: its loss compares targets
-    with the last value at the origin. ``classes``: it must see the training targets before training (``see``).
+    with the last value at the origin.
     """
 
     quantiles: tuple[float, ...]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from forecast.nn.classes import CategoricalHead
 from forecast.nn.densities import GaussianHead, StudentHead
 from forecast.nn.head import Head, kept, masked_mean
 from pipelines.errors import UsageError, did_you_mean
@@ -153,6 +154,7 @@ HEADS: dict[str, Callable[..., Head]] = {
     "gaussian": GaussianHead,
     "student-t": StudentHead,
     "direction": DirectionHead,
+    "categorical": CategoricalHead,
 }
 """Name to class; each takes ``features, horizon`` and the options it names."""
 

@@ -149,7 +149,9 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(model.dropout)
         width = self.core.out_features
         self.future, ahead = _ahead(config, horizon * future)
-        self.head = build_head(model.head, width + ahead, horizon, loss=model.loss, quantiles=model.quantiles)
+        self.head = build_head(
+            model.head, width + ahead, horizon, loss=model.loss, quantiles=model.quantiles, classes=model.classes
+        )
         skip = model.skip if isinstance(model.skip, int) else 0
         self.skip = LinearSkip(skip, horizon) if skip else None
         self.register_buffer("unit", unit.to(torch.float32), persistent=False)

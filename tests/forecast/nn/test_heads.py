@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from forecast.model import Model
+from forecast.nn.classes import CategoricalHead, draw
 from forecast.nn.densities import FLOOR, GaussianHead, StudentHead
 from forecast.nn.head import masked_mean
 from forecast.nn.heads import PointHead, QuantileHead, build_head
@@ -141,8 +142,10 @@ def test_densities_stay_finite_where_nothing_moves_or_all_is_wild(head) -> None:
     assert torch.isfinite(loss) and torch.isfinite(wild) and torch.isfinite(params.grad).all()
 
 
-@pytest.mark.parametrize(("name", "own"), [("gaussian", GaussianHead), ("student-t", StudentHead)])
-def test_a_fitted_density_gives_calibrated_intervals_and_is_stored_bit_for_bit(name: str, own, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("name", "own"), [("gaussian", GaussianHead), ("student-t", StudentHead), ("categorical", CategoricalHead)]
+)
+def test_a_fitted_distribution_gives_calibrated_intervals_and_is_stored_bit_for_bit(name: str, own, tmp_path) -> None:
     panel = walks(400, phi=0.5)
     model = fit(panel, small(**{"data.horizon": 2, "model.head": name, "train.epochs": 6}))
     assert isinstance(model.network.head, own)
@@ -154,3 +157,78 @@ def test_a_fitted_density_gives_calibrated_intervals_and_is_stored_bit_for_bit(n
     assert 0.8 < inside < 0.99
     again = Model.load(model.save(tmp_path / "run"))
     pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
+
+
+# -- classes -----------------------------------------------------------------------------------
+def classes_of(residuals: torch.Tensor, classes: int = 4) -> CategoricalHead:
+    head = CategoricalHead(2, residuals.shape[1], LEVELS, classes)
+    head.see(residuals)
+    return head
+
+
+def test_classes_are_equally_frequent_and_a_common_value_has_its_own() -> None:
+    torch.manual_seed(0)
+    smooth = torch.randn(1000, 1)
+    head = classes_of(smooth)
+    counts = torch.bincount(head.labels(smooth).flatten(), minlength=4)
+    assert (counts - 250).abs().max() <= 1
+    assert head.edges[0, 0] == smooth.min() and head.edges[0, -1] == smooth.max(), "the outermost edges are finite"
+    assert head.labels(torch.tensor([[-99.0], [99.0]])).flatten().tolist() == [0, 3]
+    still = torch.cat([torch.zeros(700), torch.randn(300)])[:, None]
+    head = classes_of(still, 10)
+    at = int(head.labels(torch.zeros(1, 1)))
+    assert head.edges[0, at] == head.edges[0, at + 1] == 0
+    only = torch.full((1, 1, 1, 10), -50.0)
+    only[..., at] = 50.0
+    assert torch.equal(head.forecast(only), torch.zeros(1, 1, 1, 5)), "sure of the common value, sure of nothing else"
+
+
+def test_the_loss_is_the_cross_entropy_of_the_class_and_masked_ones_cannot_matter() -> None:
+    torch.manual_seed(0)
+    head = classes_of(torch.randn(500, 3))
+    params = torch.randn(2, 5, 3, 4, requires_grad=True)
+    y, mask = torch.randn(2, 5, 3), torch.rand(2, 5, 3) < 0.6
+    spoiled = torch.where(mask, y, torch.tensor(float("nan")))
+    plain_loss = -torch.log_softmax(params, -1).gather(-1, head.labels(y)[..., None])[..., 0][mask].mean()
+    loss = head.loss(params, spoiled, mask)
+    torch.testing.assert_close(loss, plain_loss)
+    loss.backward()
+    assert torch.isfinite(params.grad).all() and torch.count_nonzero(params.grad[~mask]) == 0
+
+
+def test_quantiles_of_classes_interpolate_the_distribution_and_never_cross() -> None:
+    head = CategoricalHead(1, 1, (0.25, 0.5, 0.75), 4)
+    head.edges.copy_(torch.tensor([[0.0, 1.0, 2.0, 4.0, 8.0]]))
+    params = torch.log(torch.tensor([0.1, 0.3, 0.2, 0.4])).view(1, 1, 1, 4)
+    torch.testing.assert_close(head.forecast(params).flatten(), torch.tensor([1.5, 3.0, 5.5]))
+    torch.manual_seed(0)
+    wide = classes_of(torch.randn(500, 3), 30)
+    out = wide.forecast(20 * torch.randn(50, 4, 3, 30))
+    assert torch.isfinite(out).all() and (out.diff(dim=-1) >= 0).all()
+    assert out.amin() >= wide.edges.amin() and out.amax() <= wide.edges.amax()
+
+
+def test_draws_follow_the_softmax_at_their_temperature() -> None:
+    logits = torch.log(torch.tensor([0.1, 0.2, 0.7])).expand(60_000, 3)
+    chance = {1.0: [0.1, 0.2, 0.7], 0.5: [0.01 / 0.54, 0.04 / 0.54, 0.49 / 0.54]}
+    for temperature, expected in chance.items():
+        drawn = draw(logits, temperature, torch.Generator().manual_seed(0))
+        torch.testing.assert_close(torch.bincount(drawn) / len(drawn), torch.tensor(expected), atol=0.01, rtol=0)
+    assert (draw(logits, 1e-6) == 2).all()
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="temperature"):
+            draw(logits, wrong)
+
+
+def test_samples_of_the_head_have_its_quantiles() -> None:
+    torch.manual_seed(0)
+    head = classes_of(torch.randn(2000, 2), 20)
+    params = torch.randn(1, 1, 2, 20)
+    drawn = head.sample(params.expand(50_000, 1, 2, 20), generator=torch.Generator().manual_seed(1))
+    share = (drawn[..., None] <= head.forecast(params)).double().mean(0)[0]
+    torch.testing.assert_close(share, torch.tensor(LEVELS).double().expand(2, 5), atol=0.01, rtol=0)
+
+
+def test_a_skip_has_nothing_to_add_to_in_classes() -> None:
+    with pytest.raises(UsageError, match="no location"):
+        small(**{"model.head": "categorical", "model.skip": 12})
