@@ -31,7 +31,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines.pipeline",),
     ("pipelines.catalog",),
     ("pipelines.sources.base", "pipelines.sources.exchanges"),
-    ("pipelines.sources.text",),
+    ("pipelines.sources.text", "pipelines.sources.yahoo_bars"),
     ("pipelines.sources.memory", "pipelines.sources.samples", "pipelines.sources.files", "pipelines.sources.yahoo"),
     ("pipelines.sources",),
     ("pipelines.check",),
