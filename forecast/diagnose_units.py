@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from forecast.nn.cores import RecurrentCore, State
 from forecast.nn.network import Network
@@ -56,31 +57,36 @@ def saturation(network: Network, x: Tensor, static: Tensor, state: State) -> lis
     """Of every layer of ``network`` while it reads ``x [N, K, F]`` from ``state``; evaluation mode."""
     training = network.training
     network.eval()
-    found: list[Units] = []
-    hooks = [
-        module.register_forward_hook(_watch(name, module, found))
-        for name, module in network.core.named_modules()
-        if isinstance(module, nn.ReLU | nn.Tanh)
-    ]
     try:
         if isinstance(network.core, RecurrentCore):
             if static.shape[-1]:
                 x = torch.cat([x, static[:, None].expand(-1, x.shape[1], -1)], dim=-1)
-            found += _recurrent(network.core.rnn, x, state)
-        elif hooks:
+            return list(_recurrent(network.core.rnn, x, state))
+        convolved = any(isinstance(module, nn.Conv1d) for module in network.core.modules())
+        listener = _Listener(convolved)
+        with listener:
             network.run(x, static, state)
+        return listener.found
     finally:
-        for hook in hooks:
-            hook.remove()
         network.train(training)
-    return found
 
 
-def _watch(name: str, module: nn.Module, found: list[Units]) -> Any:
-    def look(_module: nn.Module, _inputs: Any, values: Tensor) -> None:
-        found.append(_unit(name, "units", "relu" if isinstance(module, nn.ReLU) else "tanh", values))
+class _Listener(TorchFunctionMode):
+    """Hears every ReLU and tanh while it is on, called as a function or as a module."""
 
-    return look
+    def __init__(self, convolved: bool) -> None:
+        super().__init__()
+        self.convolved, self.found = convolved, list[Units]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        kind = "relu" if func in (nn.functional.relu, torch.relu, Tensor.relu) else "tanh"
+        if kind == "relu" or func in (torch.tanh, Tensor.tanh):
+            values = (
+                out.transpose(1, -1) if self.convolved and out.dim() == 3 else out
+            )  # a convolution's units are axis 1
+            self.found.append(_unit(f"activation {len(self.found) + 1}", f"{kind} units", kind, values))
+        return out
 
 
 def _recurrent(rnn: nn.RNNBase, x: Tensor, state: State) -> Iterator[Units]:

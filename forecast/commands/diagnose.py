@@ -190,13 +190,13 @@ def show_diagnosis(console: Console, found: Diagnosis) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     layers = found.flow.layers if len(found.flow.layers) > 1 else {}
     most = float(found.flow.norms.max()) or 1.0
-    for name in ("steps back", "share of the largest", "before training", *layers):
-        table.add_column(name, justify="right")
+    for name in ("steps back", "share", "before training", *layers):
+        table.add_column(name, justify="right", no_wrap=True)
     for lag in _some(len(found.flow.norms)):
         row = [found.flow.share[lag], found.begin.share[lag], *(norms[lag] / most for norms in layers.values())]
         table.add_row(str(lag), *(number(float(value)) for value in row))
     title = "the state" if found.flow.measure == "state" else "the inputs"
-    console.print(f"\n[bold]Gradient of the loss by {title}[/]")
+    console.print(f"\n[bold]Gradient of the loss by {title}[/] (share of the largest norm)")
     console.print(table)
     if found.training is not None:
         console.print("\n[bold]Gradient over training[/] (median norm before clipping)")

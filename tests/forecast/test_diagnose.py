@@ -176,6 +176,19 @@ def test_planted_saturation(sensors) -> None:
     assert names == {"layer 1", "layer 1 backward"}
 
 
+@pytest.mark.parametrize("core", ["mlp", "cnn"])
+def test_dead_units_of_nets_on_windows(sensors, core: str) -> None:
+    config, prepared, network = build(sensors, core, mode="window", lookback=12)
+    first = next(module for module in network.core.modules() if isinstance(module, nn.Linear | nn.Conv1d))
+    with torch.no_grad():
+        first.bias[:3] = -1e3
+    stretch = stretches(prepared, config, 12, 8)
+    found = saturation(network, stretch.x, stretch.batch.static, network.initial(len(stretch.x)))
+    assert found[0].kind == "relu"
+    assert 0.5 <= found[0].dead < 1
+    assert found[0].low >= found[0].dead
+
+
 # -- over training ---------------------------------------------------------------------------------
 def test_the_probe_sees_norms_before_clipping_and_changes_nothing(random_walk) -> None:
     config = Config.make(
