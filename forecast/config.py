@@ -104,6 +104,12 @@ class ModelConfig(_Section):
     kernel: Annotated[int, Range(2, 5, when=("model.core", ("cnn",)))] = Field(
         default=3, ge=2, le=64, description="cnn only: steps a convolution sees, before dilation."
     )
+    segment: int | None = Field(
+        default=None,
+        ge=1,
+        description="segrnn only: values of a segment; by default the largest up to 48 that divides lookback and "
+        "horizon.",
+    )
     spectral_radius: Annotated[float, Range(0.3, 1.3, when=("model.core", ("esn",)))] = Field(
         default=0.9, gt=0, le=10, description="esn only: largest eigenvalue of the reservoir; near 1 remembers long."
     )
@@ -262,9 +268,26 @@ class Config(_Section):
                 f"{model.core} carries its exact state from the first row on; on windows it would begin anew at each, "
                 "for more work and less memory; use --mode stream"
             )
+        if model.core == "segrnn":
+            self._fits_segments()
         if member.heads and model.head not in ("auto", *member.heads):
             raise ValueError(f"{model.core} has no {model.head} head; use model.head={' or '.join(member.heads)}")
         return self
+
+    def _fits_segments(self) -> None:
+        data, segment = self.data, self.model.segment
+        if data.features != "level" or data.anchor != "last" or data.calendar:
+            raise ValueError(
+                "segrnn reads values and forecasts their change from the last one; leave data.features at level, "
+                "data.anchor at last and data.calendar at false"
+            )
+        for name, length in (("lookback", data.lookback), ("horizon", data.horizon)):
+            if segment is not None and length % segment:
+                near = max(segment, round(length / segment) * segment)
+                raise ValueError(
+                    f"data.{name} is {length}, no multiple of model.segment = {segment}; use --{name} {near}, or leave "
+                    "model.segment out"
+                )
 
     @model_validator(mode="after")
     def _fits_the_head(self) -> Self:

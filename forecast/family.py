@@ -27,6 +27,8 @@ class Member:
         gradient: trained by gradients; else its readout alone is solved for.
         heads: the heads it can have, the default first; empty for all.
         lacks: settings among ``NEUTRAL`` that it has no place for, and why.
+        covariates: has a place for them; else it reads the target alone.
+        place: must be told which of the fitted series it reads.
         defaults: settings by dotted name whose default is another than that of the rest of the family.
         ranges: what a study of this member searches in place of the settings' own ranges; ``None``: not at all.
     """
@@ -38,6 +40,8 @@ class Member:
     gradient: bool = True
     heads: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
+    covariates: bool = True
+    place: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ranges: Mapping[str, Range | Choice | None] = field(default_factory=dict)
 
@@ -97,5 +101,27 @@ FAMILY: dict[str, Member] = {
         streams=False,
         lacks=_NO_DIRECTION,
         defaults={"data.mode": "window"},
+    ),
+    "segrnn": Member(
+        "a GRU over segments of a window, all segments ahead decoded at once: strong on long horizons of sensors",
+        "Lin et al. 2023, SegRNN, arXiv 2308.11200",
+        streams=False,
+        lacks={
+            "layers": "its GRU is one layer, and a larger model.hidden makes a larger one",
+            "bidirectional": "the same GRU reads the window and decodes what is ahead of it",
+            "variational": "it has a handful of steps; dropout acts before its last layer",
+        },
+        covariates=False,
+        place=True,
+        defaults={
+            "data.mode": "window",
+            "data.lookback": 96,
+            "data.features": "level",
+            "data.calendar": False,
+            "data.anchor": "last",
+            "data.scale": "one",
+            "model.hidden": 128,
+            "model.skip": 0,
+        },
     ),
 }

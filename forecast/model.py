@@ -366,7 +366,12 @@ def build_network(config: Config, pipeline: Pipeline) -> Network:
     """A net with fresh weights of the shape ``config`` and ``pipeline`` ask for."""
     fitted = pipeline.fitted
     return Network(
-        config, len(pipeline.feature_names), len(fitted.future), len(fitted.static), torch.from_numpy(fitted.unit)
+        config,
+        len(pipeline.feature_names),
+        len(fitted.future),
+        len(fitted.static),
+        torch.from_numpy(fitted.unit),
+        len(fitted.ids),
     )
 
 

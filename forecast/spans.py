@@ -7,6 +7,7 @@ weights that saw neither it nor anything after it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,6 +97,11 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
     else as many as torch likes.
     """
     data, model, train = config.data, config.model, config.train
+    if panel.roles and not FAMILY[model.core].covariates:
+        raise UsageError(
+            f"{model.core} reads the target alone; it has no place for {', '.join(map(repr, panel.roles))}.",
+            hint="Leave the covariates out, or use another model, such as lstm or cnn.",
+        )
     spans = cut_spans(panel, config, until)
     kind = data.kind
     if kind == "auto":
@@ -135,11 +141,24 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         "data.unit": ("step" if price else "all") if data.unit == "auto" else data.unit,
         "model.head": (FAMILY[model.core].heads or ("quantile",))[0] if model.head == "auto" else model.head,
         "model.skip": skip,
+        "model.segment": _segment(config) if model.core == "segrnn" else model.segment,
         "train.epochs": epochs,
         "train.threads": threads,
         "train.patience": 8 if train.patience == "auto" else train.patience,
     }
     return config.override(**settled)
+
+
+def _segment(config: Config) -> int:
+    """Values of a segment: what was said, or the largest number up to 48 that divides lookback and horizon.
+
+    At most half of the lookback, so that there is something to recur over.
+    """
+    data = config.data
+    if config.model.segment is not None:
+        return config.model.segment
+    both = math.gcd(data.lookback, data.horizon)
+    return max(w for w in range(1, max(1, min(48, data.lookback // 2)) + 1) if both % w == 0)
 
 
 def _nearer(panel: Panel, spans: Spans, config: Config) -> Literal["last", "mean"]:
@@ -195,5 +214,5 @@ def pipeline_spec(config: Config) -> PipelineSpec:
         horizon=data.horizon, log=bool(data.log), anchor=_settled(data.anchor), scale=_settled(data.scale),
         unit=_settled(data.unit), features=data.features,
         scaler=data.scaler, season=data.season, short=data.short, long=data.long,
-        calendar=data.calendar, context=max(0, skip - 1), clip=data.clip,
+        calendar=data.calendar, context=max(0, skip - 1), clip=data.clip, place=FAMILY[config.model.core].place,
     )  # fmt: skip

@@ -60,6 +60,7 @@ class PipelineSpec:
         calendar: also show time of day, week and year.
         context: how many values before each origin a linear skip reads (0: none).
         clip: features beyond this many training standard deviations are cut off.
+        place: also tell a net which series it reads: its place among the fitted ones, behind the static covariates.
     """
 
     horizon: int
@@ -75,6 +76,7 @@ class PipelineSpec:
     calendar: bool = True
     context: int = 0
     clip: float = 10.0
+    place: bool = False
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
@@ -236,6 +238,8 @@ class Preparer:
             x[real] = np.clip(scaled, -spec.clip, spec.clip)
         # a missing one is the mean of the others
         static = np.nan_to_num(fitted.static_scaler.apply(static_values(panel, fitted.static))).astype(np.float32)
+        if spec.place:
+            static = np.column_stack([static, where.astype(np.float32)])
         return Prepared(
             x=x, future=future, static=static, level=level, anchor=anchor, scale=scale, observed=observed,
             unit=fitted.unit, offsets=offsets, lengths=lengths, context=spec.context,

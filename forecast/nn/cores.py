@@ -35,6 +35,7 @@ from forecast.nn.esn import build_esn
 from forecast.nn.gru import GRU
 from forecast.nn.init import INITS, initialise
 from forecast.nn.mlp import build_mlp
+from forecast.nn.segrnn import build_segrnn
 from pipelines.errors import UsageError, did_you_mean
 
 __all__ = ["CORES", "Core", "RecurrentCore", "State", "build_core", "detach_state", "reset_state"]
@@ -164,6 +165,7 @@ CORES: dict[str, Callable[..., Core]] = {
     "esn": build_esn,
     "mlp": build_mlp,
     "cnn": build_cnn,
+    "segrnn": build_segrnn,
 }
 """Name to builder. It takes by keyword those arguments of ``build_core`` that mean anything to it, and its own."""
 
@@ -205,7 +207,7 @@ def build_core(
     }
     takes = inspect.signature(builder).parameters
     for what, said in given.items():
-        if what not in takes and what in NEUTRAL and said != NEUTRAL[what]:
+        if what in FAMILY[name].lacks and said != NEUTRAL[what]:
             why = FAMILY[name].lacks[what]
             raise UsageError(f"{what} is {said!r}, but {name} has none: {why}.", hint="Leave it out.")
         if what == "lookback" and what in takes and (lookback is None or lookback < 1):

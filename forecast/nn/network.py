@@ -18,6 +18,7 @@ from forecast.config import Config
 from forecast.family import FAMILY
 from forecast.nn.cores import State, build_core
 from forecast.nn.heads import build_head
+from forecast.nn.segrnn import SegmentCore, SegmentDecoder
 from pipelines.batches import Batch
 
 
@@ -100,13 +101,15 @@ class _AddLocation(torch.autograd.Function):
         return grad, grad[..., 0]
 
 
-def _core_options(config: Config) -> dict[str, Any]:
+def _core_options(config: Config, unit: Tensor) -> dict[str, Any]:
     """What the core alone knows. Initial recurrent weights: ``chrono`` is told how far back training can reach."""
     model = config.model
     if model.core == "cnn":
         return {"kernel": model.kernel}
     if model.core == "esn":
         return {name: getattr(model, name) for name in ("spectral_radius", "leak", "input_scale", "connections")}
+    if model.core == "segrnn":
+        return {"segment": model.segment, "unit": float(unit.mean())}
     if config.model.init is None:
         return {}
     reach = config.data.lookback if config.data.mode == "window" else config.data.k2
@@ -128,11 +131,12 @@ class Network(nn.Module):
     Args:
         features, future, static: columns of the batch's ``x``, ``future`` and ``static``.
         unit: ``[H]`` training units of the residual (see :class:`pipelines.Pipeline`).
+        series: number of fitted series.
     """
 
     unit: Tensor
 
-    def __init__(self, config: Config, features: int, future: int, static: int, unit: Tensor) -> None:
+    def __init__(self, config: Config, features: int, future: int, static: int, unit: Tensor, series: int = 1) -> None:
         super().__init__()
         model, horizon = config.model, config.data.horizon
         self.core = build_core(
@@ -144,14 +148,21 @@ class Network(nn.Module):
             model.bidirectional,
             model.variational,
             config.data.lookback if config.data.mode == "window" else None,
-            **_core_options(config),
+            **_core_options(config, unit),
         )
+        self.static = static
         self.dropout = nn.Dropout(model.dropout)
         width = self.core.out_features
         self.future, ahead = _ahead(config, horizon * future)
         self.head = build_head(
             model.head, width + ahead, horizon, loss=model.loss, quantiles=model.quantiles, classes=model.classes
         )
+        self.decoder: SegmentDecoder | None = None
+        if isinstance(self.core, SegmentCore):
+            self.decoder = SegmentDecoder(
+                self.core, horizon, self.head.parameters_per_step, series, dropout=model.dropout
+            )
+            del self.head.linear  # the decoder projects in its place
         skip = model.skip if isinstance(model.skip, int) else 0
         self.skip = LinearSkip(skip, horizon) if skip else None
         self.register_buffer("unit", unit.to(torch.float32), persistent=False)
@@ -165,14 +176,19 @@ class Network(nn.Module):
 
         Of a window that is not read as a stream: the features of its last step, ``[B, 1, D]``.
         """
-        if static.shape[-1]:
-            x = torch.cat([x, static[:, None].expand(-1, x.shape[1], -1)], dim=-1)
+        if self.static:
+            x = torch.cat([x, static[:, None, : self.static].expand(-1, x.shape[1], -1)], dim=-1)
         features, state = self.core(x, state)
         return features if self.core.streams else self.core.newest(features), state
 
     def params(self, features: Tensor, batch: Batch) -> Tensor:
         """The read-out at every origin of ``batch``: ``[B, K, D] -> [B, K, H, P]``."""
-        params = self.head.project(self._read(features, batch))
+        params: Tensor
+        if self.decoder is not None and isinstance(self.core, SegmentCore):
+            steps = features[:, -batch.anchor.shape[1] :]
+            params = self.decoder(self.core, steps, batch.static)
+        else:
+            params = self.head.project(self._read(features, batch))
         if self.skip is None:
             return params
         shift = self.skip(batch.level, batch.anchor, batch.scale)
