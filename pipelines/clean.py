@@ -31,6 +31,7 @@ from pipelines.rows import (
     without_doubles,
     without_unfinished,
 )
+from pipelines.sessions import zone_of
 from pipelines.where import Where, plural, shown
 
 __all__ = ["Options", "build", "check_ohlc", "from_frame", "prepare"]
@@ -148,8 +149,11 @@ def prepare(frame: pd.DataFrame, options: Options, where: Where, notes: list[str
     )  # fmt: skip
     rows = with_stamps(rows)
     rows = without_unfinished(rows)
-    if not aware and options.tz is not None:
-        rows = in_utc(rows, options.tz)
+    local = options.tz
+    if local is None and options.calendar is not None and not rows.daily:
+        local = rows.zone = rows.zone or zone_of(options.calendar)  # clocks at the exchange
+    if not aware and local is not None:
+        rows = in_utc(rows, local)
     mask_sentinels(rows)
     rows = in_order(rows)
     rows = without_doubles(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.layout import identical_series
 from pipelines.panel import Panel
-from pipelines.plausible import far_finding, far_values, price_jumps
+from pipelines.plausible import far_finding, far_values, last_bar, price_jumps
 from pipelines.prices import check_ohlc
 from pipelines.regular import LONG_HOLE
 from pipelines.rows import Rows
@@ -39,7 +39,7 @@ def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> 
                 else replace(finding, severity="warning")
                 for finding in seen
             ]  # fmt: skip
-            found += _last_bar(bars, rows, one)
+            found += last_bar(bars, rows, one)
         cells = {name: column for name, column in (rows.cells | more).items() if name not in rows.prices.values()}
         for name, column in cells.items():
             far = far_values(column[one])
@@ -117,23 +117,6 @@ def _edges(column: Floats, name: str, rows: Rows, one: NDArray[np.int64], panel:
                 )
             )  # fmt: skip
     return found
-
-
-def _last_bar(bars: dict[str, Floats], rows: Rows, one: NDArray[np.int64]) -> list[Finding]:
-    volume = bars.get("volume")
-    if volume is None or len(volume) < 22 or not np.isfinite(volume[-1]) or not np.nanmedian(volume[-21:-1]) > 0:
-        return []
-    if volume[-1] >= 0.25 * np.nanmedian(volume[-21:-1]):
-        return []
-    return [
-        Finding(
-            "partial_last_bar", "warning",
-            f"the last bar has {volume[-1] / np.nanmedian(volume[-21:-1]):.0%} of the usual volume: perhaps an "
-            "unfinished session.",
-            rows.where.line(int(rows.positions[one[-1]])), rows.prices["volume"], 1,
-            "Drop the row if the session was not over.",
-        )
-    ]  # fmt: skip
 
 
 def _series(panel: Panel, need: int) -> list[Finding]:

@@ -86,18 +86,25 @@ def _names(rows: Rows) -> dict[tuple[int, str], str]:
 
 def _gridded(rows: Rows, options: Options) -> tuple[Grid, Rows]:
     """The grid as asked or inferred, and the rows on it."""
-    days = bool((rows.ds.astype("datetime64[D]") == rows.ds).all())
-    tz = rows.zone if rows.aware and not days else None
+    tz = rows.zone if rows.aware and not rows.daily else None
     if options.calendar is not None:
-        grid = Grid(options.freq or "D", options.calendar)
+        grid = _sessions(rows, options)
     elif options.freq is not None:
         grid = Grid(options.freq, tz=tz)
     else:
         grid = regular.infer(
             rows.ds, rows.codes, name=rows.time, where=rows.where, positions=rows.positions, prices=bool(rows.prices),
-            tz=tz, notes=rows.notes, snap=options.irregular == "snap",
+            tz=tz, notes=rows.notes, snap=options.irregular == "snap", traded=bool(rows.prices or rows.priced),
         )  # fmt: skip
     return grid, _on_grid(rows, grid, options)
+
+
+def _sessions(rows: Rows, options: Options) -> Grid:
+    """The sessions of the exchange that was asked for, or bars within them where the stamps are shorter than days."""
+    steps = np.diff(rows.ds)[np.diff(rows.codes) == 0]
+    if rows.daily or not len(steps) or regular.usual_step(steps) >= np.timedelta64(1, "D"):
+        return Grid(options.freq or "D", options.calendar)
+    return Grid(options.freq or regular.alias(regular.usual_step(steps)), options.calendar, tz=rows.zone)
 
 
 def _on_grid(rows: Rows, grid: Grid, options: Options) -> Rows:

@@ -102,10 +102,14 @@ def _refuse_or_mask(rows: Rows, one: Index, bars: dict[str, Floats], name: str, 
 
 
 def _look(rows: Rows) -> None:
-    """One note on what would rule a fit: jumps of a price, or far values that make up most of a sensor's spread."""
+    """What would rule a fit, one note each: jumps of a price or far values that make up most of a sensor's spread; and
+    an unfinished last bar, which the forecast would start from."""
     found: list[Finding] = []
+    ends: list[Finding] = []
     for code in range(max(len(rows.ids), 1)):
         one = rows.of(code)
+        if rows.prices and rows.priced:
+            ends += last_bar({kind: rows.cells[column][one] for kind, column in rows.prices.items()}, rows, one)
         for name in rows.targets:
             column = rows.cells[name][one]
             if name in rows.priced:
@@ -114,12 +118,10 @@ def _look(rows: Rows) -> None:
                 far = far_values(column)
                 if _few(len(far), column) and _rule(column, far):
                     found.append(far_finding(column, name, rows, one, far))
-    if found:
-        first, more = found[0], plural(len(found) - 1, "more place")
-        rows.notes.append(
-            f"{SAID}{rows.where.word} {first.row}: {first.message} {first.hint}"
-            f"{f' {more} like it: see forecast data check.' if len(found) > 1 else ''}"
-        )
+    for group in (found, ends):
+        for first in group[:1]:
+            more = f" {plural(len(group) - 1, 'more place')} like it: see forecast data check." if group[1:] else ""
+            rows.notes.append(f"{SAID}{rows.where.word} {first.row}: {first.message} {first.hint}{more}")
 
 
 def _few(count: int, column: Floats) -> bool:
@@ -187,3 +189,21 @@ def far_finding(column: Floats, name: str, rows: Rows, one: Index, far: Index) -
         f"nine tenths lie within {low:g} and {high:g}.",
         rows.where.line(int(positions[0])), name, len(far), "Compare with the source; empty the cells that are wrong.",
     )  # fmt: skip
+
+
+def last_bar(bars: dict[str, Floats], rows: Rows, one: Index) -> list[Finding]:
+    """A last bar with little volume: perhaps of an unfinished session, and a forecast would start from it."""
+    volume = bars.get("volume")
+    if volume is None or len(volume) < 22 or not np.isfinite(volume[-1]) or not np.nanmedian(volume[-21:-1]) > 0:
+        return []
+    if volume[-1] >= 0.25 * np.nanmedian(volume[-21:-1]):
+        return []
+    return [
+        Finding(
+            "partial_last_bar", "warning",
+            f"the last bar has {volume[-1] / np.nanmedian(volume[-21:-1]):.0%} of the usual volume: perhaps an "
+            "unfinished session.",
+            rows.where.line(int(rows.positions[one[-1]])), rows.prices["volume"], 1,
+            "Drop the row if the session was not over.",
+        )
+    ]  # fmt: skip

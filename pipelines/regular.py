@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import TimeError, TooShortError
 from pipelines.grid import Grid
+from pipelines.sessions import WEEK
 from pipelines.where import Where, plural, shown
 
 _DAY = np.timedelta64(1, "D").astype("timedelta64[ns]")
@@ -24,6 +25,7 @@ EXCHANGES = ("XNYS", "XLON", "XTKS", "XETR", "XPAR", "XTSE", "XHKG", "XASX")
 def infer(
     stamps: NDArray[np.datetime64], series: NDArray[np.int64], *, name: str, where: Where,
     positions: NDArray[np.int64], prices: bool, tz: str | None, notes: list[str], snap: bool = False,
+    traded: bool = False,
 ) -> Grid:  # fmt: skip
     """The grid of ``stamps`` [N] (sorted within each series, no doubles).
 
@@ -36,6 +38,7 @@ def infer(
         prices: the table holds prices, so other exchanges than New York are tried too.
         tz: zone of the wall clock, passed on to the grid of sub-daily stamps.
         notes: gets the decision.
+        traded: the values are prices, so bars shorter than a day may stop for weekends.
         snap: where no grid holds every stamp, take the usual step instead of refusing.
 
     Raises:
@@ -52,6 +55,8 @@ def infer(
         )
     if not (unique.astype("datetime64[D]") == unique).all():
         grid = _of_clock(unique, steps, tz)
+        if grid is not None and traded:
+            grid = _week(unique, grid, notes)
     else:
         grid = _of_dates(unique, steps, prices)
         if grid is not None and grid.freq == "B":
@@ -91,6 +96,23 @@ def _of_clock(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64], tz
     if (steps == step).mean() < 0.5 or ((unique - unique[0]) % step != np.timedelta64(0)).any():
         return None
     return Grid(alias(step), tz=tz)
+
+
+def _week(unique: NDArray[np.datetime64], grid: Grid, notes: list[str]) -> Grid:
+    """Monday to Friday for prices that stop at weekends only; where they stop at night too, the way out is said."""
+    index = pd.DatetimeIndex(unique)
+    if (grid.wall_clock(index).day_of_week >= 5).any() or index[-1] - index[0] < pd.Timedelta(days=10):
+        return grid
+    week = Grid(grid.freq, WEEK, tz=grid.tz or "UTC")
+    share = len(unique) / len(week.between(index[0], index[-1]))
+    if share < 0.9:
+        notes.append(
+            f"Frequency: {grid}, without bars on weekends and {1 - share:.0%} missing on other days; "
+            "--calendar XNYS for instance reads the bars of an exchange's sessions, so that nights are no gaps."
+        )
+        return grid
+    notes.append(f"Frequency: {grid} from Monday to Friday, around the clock (24/5): weekends are no gaps.")
+    return week
 
 
 def _of_dates(unique: NDArray[np.datetime64], steps: NDArray[np.timedelta64], prices: bool) -> Grid | None:

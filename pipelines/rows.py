@@ -135,6 +135,11 @@ class Rows:
         low, high = np.searchsorted(self.codes, [code, code + 1])
         return np.arange(low, high)
 
+    @property
+    def daily(self) -> bool:
+        """Whether every stamp is a midnight."""
+        return bool((self.ds.astype("datetime64[D]") == self.ds).all())
+
     def take(self, index: NDArray[Any]) -> Rows:
         """The rows at ``index`` (positions or a mask)."""
         cells = {name: column[index] for name, column in self.cells.items()}
@@ -179,7 +184,7 @@ def without_unfinished(rows: Rows) -> Rows:
 
 
 def in_utc(rows: Rows, tz: str) -> Rows:
-    if (rows.ds.astype("datetime64[D]") == rows.ds).all():
+    if rows.daily:
         rows.notes.append(f"The stamps are days, so the zone {tz} changes nothing.")
         return rows
     utc = dates.localize(

@@ -57,13 +57,17 @@ def _mend() -> None:
             kind._supports_daily_offset_mask = False
 
 
-@lru_cache(maxsize=64)
-def _bounds(name: str) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """First and last day the library knows a calendar for, without building one."""
+def _kind(name: str) -> Any:
+    """The class of a calendar; building one takes half a second."""
     from exchange_calendars import calendar_utils
 
-    kind = calendar_utils._default_calendar_factories[calendar_utils.resolve_alias(name)]
-    return kind.bound_min(), kind.bound_max()
+    return calendar_utils._default_calendar_factories[calendar_utils.resolve_alias(name)]
+
+
+def zone_of(name: str) -> str:
+    """The time zone of an exchange."""
+    check_calendar(name)
+    return str(_kind(name).tz)
 
 
 @lru_cache(maxsize=16)
@@ -73,7 +77,8 @@ def _calendar(name: str, first_year: int, last_year: int) -> Any:
     _mend()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # exchange_calendars 4 uses what pandas 3.1 will drop
-        earliest, latest = _bounds(name)
+        kind = _kind(name)
+        earliest, latest = kind.bound_min(), kind.bound_max()
         start, end = pd.Timestamp(first_year, 1, 1), pd.Timestamp(last_year, 12, 31)
         start = start if earliest is None else max(start, earliest)
         end = end if latest is None else min(end, latest)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.clean import Options, check_ohlc, from_frame
 from pipelines.errors import DataError, TimeError, TooShortError, UsageError, ValueRangeError
+from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.where import Where
 from tests.pipelines.test_files import refuses, said
@@ -575,6 +576,45 @@ def test_a_value_that_rules_a_fit_is_said_once_and_what_does_not_is_not() -> Non
     sensor[40] = 29.0  # far from its neighbours, but no more than a part of the spread
     assert not said(from_frame(lone(sensor, "y")), "Look at")
     assert not said(from_frame(lone(walk(300) * np.where(np.arange(300) % 2, 1.0, 1.5))), "Look at")  # it is like that
+
+
+def test_an_unfinished_last_bar_is_said_because_a_forecast_starts_from_it() -> None:
+    rows = bars(walk())
+    rows.loc[59, "Volume"] = 2e4
+    assert said(from_frame(rows), "Look at row 60: the last bar has 2% of the usual volume")
+    assert not said(from_frame(bars(walk())), "Look at")
+
+
+# -- bars shorter than a day --------------------------------------------------------------------------------
+
+
+def intraday(stamps: Any) -> pd.DataFrame:
+    return bars(walk(len(stamps))).assign(Date=stamps)
+
+
+def test_hours_that_stop_for_weekends_only_run_from_monday_to_friday() -> None:
+    week = Grid("h", "24/5", tz="UTC")
+    stamps = week.between(pd.Timestamp("2024-01-01"), pd.Timestamp("2024-02-02 21:00"))
+    for rows in (intraday(stamps), intraday(stamps)[["Date", "Close"]]):
+        panel = from_frame(rows)
+        assert (panel.grid, panel.missing, len(panel)) == (week, 0, len(stamps))
+        assert said(panel, "weekends are no gaps")
+    sensor = from_frame(intraday(stamps)[["Date", "Close"]].rename(columns={"Close": "load"}))
+    assert (sensor.grid, sensor.missing > 0) == (Grid("h"), True)
+
+
+@pytest.mark.parametrize("aware", [True, False])
+def test_hours_of_an_exchange_that_is_named_are_its_sessions(aware: bool) -> None:
+    grid = Grid("h", "XNYS", tz="America/New_York")
+    stamps = grid.between(pd.Timestamp("2024-03-01 14:30"), pd.Timestamp("2024-04-12 19:30"))
+    local = stamps.tz_localize("UTC").tz_convert("America/New_York")
+    rows = intraday(local.astype(str) if aware else local.tz_localize(None))
+    panel = from_frame(rows, calendar="XNYS")
+    assert (panel.grid, panel.missing, len(panel)) == (grid, 0, len(stamps))
+    assert panel.ds[0] == stamps[0]
+    plain = from_frame(rows)
+    assert plain.missing > len(stamps)
+    assert said(plain, "--calendar XNYS for instance")
 
 
 def test_a_close_on_another_basis_is_refused_masked_or_avoided() -> None:
