@@ -50,6 +50,18 @@ PRESETS: dict[str, Preset] = {
         {**_STREAM, "model": {**_STREAM["model"], "core": "gru"}},
         "linear skip: LSTNet, Lai et al. 2017, arXiv 1703.07015",
     ),
+    "segrnn": Preset(
+        "the published SegRNN on a window of 96, half as wide and with averaged weights for its falling rate",
+        {
+            "data": {"kind": "sensor", "mode": "window", "lookback": 96, "lanes": 256},
+            "model": {"core": "segrnn", "hidden": 256, "dropout": 0.5, "head": "point", "loss": "mae"},
+            "train": {
+                "epochs": 30, "optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "clip": 0.0, "average": 0.99,
+                "patience": 10,
+            },
+        },
+        "Lin et al. 2023, SegRNN, arXiv 2308.11200: 512 wide, segments of 48, 30 passes, a rate that falls from 1e-3",
+    ),
     "stacked-lstm": Preset(
         "the regressor of the courses: four LSTMs of 50, the next opening price from 60 scaled ones",
         {
