@@ -24,7 +24,7 @@ import torch
 
 from forecast.callable_module import make_callable
 from forecast.config import RECURRENT, Config
-from forecast.diagnose_flow import GONE, Flow, Stretch, flow, stretches
+from forecast.diagnose_flow import GONE, Flow, flow, stretches
 from forecast.diagnose_probe import Probe, Training
 from forecast.diagnose_units import Units, saturation
 from forecast.family import FAMILY
@@ -215,14 +215,8 @@ def examine(
         found = flow(model.network, stretch)
         torch.manual_seed(config.train.seed)
         begin = flow(build_network(config, model.pipeline), stretch)
-        units = saturation(model.network, stretch.x, stretch.batch.static, _start(model, stretch))
+        units = saturation(model.network, stretch.x, stretch.batch.static, stretch.start(model.network))
     return Diagnosis(model.name, steps, found, begin, units, training, config)
-
-
-def _start(model: Model, stretch: Stretch) -> Any:
-    if stretch.batch.x.shape[1] > stretch.lags:
-        return stretch.start(model.network)
-    return model.network.initial(len(stretch.x))
 
 
 def conclusion(found: Flow, config: Config, steps: int) -> str:

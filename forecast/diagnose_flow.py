@@ -107,7 +107,7 @@ class Stretch:
 
 
 def stretches(prepared: Prepared, config: Config, lags: int, origins: int) -> Stretch:
-    """Up to ``origins`` stretches, evenly over all rows whose targets are all observed.
+    """Up to ``origins`` stretches, evenly over all rows that have a target to learn from.
 
     Raises:
         TooShortError: no origin has ``lags`` rows up to it.
@@ -120,12 +120,12 @@ def stretches(prepared: Prepared, config: Config, lags: int, origins: int) -> St
     warm = 0 if window else max(0, min(WARM, (longest - lags - horizon) // 2))
     ok = prepared.observed & (at >= lags + warm - 1) & (at + horizon < prepared.lengths[series])
     rows = np.flatnonzero(ok)
-    whole = np.all([prepared.observed[rows + h] for h in range(1, horizon + 1)], axis=0) if len(rows) else rows
-    rows = rows[whole.astype(bool)]
+    seen = np.cumsum(prepared.observed)
+    rows = rows[seen[rows + horizon] > seen[rows]]
     if not len(rows):
         raise TooShortError(
-            f"the longest series has {longest} training rows, none with {lags} rows up to it and all of {horizon} "
-            "targets behind it.",
+            f"the longest series has {longest} training rows, none with {lags} rows up to it and a target within "
+            f"{horizon} behind it.",
             hint=f"Use --lags {max(2, longest // 4)} or more data.",
         )
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(origins, len(rows))).astype(int))]
@@ -187,7 +187,7 @@ def _by_state(network: Network, stretch: Stretch) -> Flow:
 
 
 def _loss(network: Network, features: Tensor, stretch: Stretch) -> Tensor:
-    """Sum over the origins of each one's loss, so that a lane's gradient is that of its own origin."""
+    """Sum over the origins of each one's loss: a lane's gradient is that of its own origin (its targets summed)."""
     params = network.params(features[:, -1:], stretch.batch)
     return network.loss(params, stretch.batch) * len(stretch.x)
 
