@@ -32,7 +32,7 @@ def backtest(
         list[str] | None,
         typer.Option(
             "--model",
-            help="rnn, rnn-relu, lstm, gru, ETS or Theta; repeat.  [default: lstm]",
+            help="rnn, rnn-relu, lstm, gru, ETS or Theta; repeat.  \\[default: lstm]",
             rich_help_panel=opt.MODEL,
         ),
     ] = None,

@@ -45,8 +45,8 @@ def diagnose(
             "--delay", help="In place of data: the built-in series whose target lies so many steps back (2 to 500)."
         ),
     ] = None,
-    lags: Annotated[int | None, typer.Option("--lags", help="Steps to look back.  [default: k2]")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The plot, a PNG.  [default: in RUN, or runs/...]")] = None,
+    lags: Annotated[int | None, typer.Option("--lags", help="Steps to look back.  \\[default: k2]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The plot, a PNG.  \\[default: in RUN, or runs/...]")] = None,
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:

@@ -80,7 +80,7 @@ AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Stand on this day: nothing later exists.", rich_help_panel=DATA)
 ]
 Deadline = Annotated[
-    float | None, typer.Option("--deadline", help="Seconds for each ticker.  [default: 12]", rich_help_panel=DATA)
+    float | None, typer.Option("--deadline", help="Seconds for each ticker.  \\[default: 12]", rich_help_panel=DATA)
 ]
 Refresh = Annotated[
     bool | None, typer.Option("--refresh", help="Ask the source even if the cache is fresh.", rich_help_panel=DATA)
@@ -104,10 +104,10 @@ Core = Annotated[str | None, typer.Option("--model", help="rnn, rnn-relu, lstm o
 Preset = Annotated[
     str | None, typer.Option("--preset", help="A named configuration: see `forecast models`.", rich_help_panel=MODEL)
 ]
-Horizon = Annotated[int | None, typer.Option("--horizon", help="Steps ahead.  [default: 5]", rich_help_panel=MODEL)]
+Horizon = Annotated[int | None, typer.Option("--horizon", help="Steps ahead.  \\[default: 5]", rich_help_panel=MODEL)]
 Mode = Annotated[
     str | None,
-    typer.Option("--mode", help="stream or window.  [default: stream where the net can]", rich_help_panel=MODEL),
+    typer.Option("--mode", help="stream or window.  \\[default: stream where the net can]", rich_help_panel=MODEL),
 ]
 Lookback = Annotated[
     int | None, typer.Option("--lookback", help="Rows a window reads (with --mode window).", rich_help_panel=MODEL)
@@ -125,7 +125,7 @@ ConfigFile = Annotated[
 
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", rich_help_panel=RUN)]
 Accelerator = Annotated[str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps.", rich_help_panel=RUN)]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder.  [default: runs/...]", rich_help_panel=RUN)]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder.  \\[default: runs/...]", rich_help_panel=RUN)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=RUN)]
 Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks.", rich_help_panel=RUN)]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder printed by `forecast fit`.", show_default=False)]

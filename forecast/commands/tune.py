@@ -37,7 +37,7 @@ Storage = Annotated[
     str | None,
     typer.Option(
         "--storage", envvar="FORECAST_STORAGE", show_envvar=True, rich_help_panel=STUDY,
-        help="Database URL, such as postgresql+psycopg://USER@HOST/DB.  [default: SQLite in the study's folder]",
+        help="Database URL, such as postgresql+psycopg://USER@HOST/DB.  \\[default: SQLite in the study's folder]",
     ),
 ]  # fmt: skip
 Timeout = Annotated[
@@ -48,7 +48,7 @@ Trials = Annotated[
     int | None,
     typer.Option(
         "--trials", rich_help_panel=STUDY,
-        help=f"Budget of all workers together.  [default: {DEFAULT_TRIALS}, unless there is a --timeout]",
+        help=f"Budget of all workers together.  \\[default: {DEFAULT_TRIALS}, unless there is a --timeout]",
     ),
 ]  # fmt: skip
 
@@ -69,29 +69,29 @@ def tune(
     study: Study = None,
     storage: Storage = None,
     sampler: Annotated[
-        str | None, typer.Option("--sampler", help="tpe, random, grid or gp.  [default: tpe]", rich_help_panel=STUDY)
+        str | None, typer.Option("--sampler", help="tpe, random, grid or gp.  \\[default: tpe]", rich_help_panel=STUDY)
     ] = None,
     pruner: Annotated[
         str | None,
         typer.Option(
             "--pruner", rich_help_panel=STUDY,
-            help="wilcoxon (folds), median or hyperband (epochs of the first fold), none.  [default: wilcoxon]",
+            help="wilcoxon (folds), median or hyperband (epochs of the first fold), none.  \\[default: wilcoxon]",
         ),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="mae or pinball, relative to naive.  [default: mae]", rich_help_panel=STUDY),
+        typer.Option("--metric", help="mae or pinball, relative to naive.  \\[default: mae]", rich_help_panel=STUDY),
     ] = None,
     also: Annotated[
         str | None,
         typer.Option("--also", help="A second objective: seconds or coverage.", rich_help_panel=STUDY),
     ] = None,
     folds: Annotated[
-        int | None, typer.Option("--folds", help="Folds before the test span.  [default: 3]", rich_help_panel=STUDY)
+        int | None, typer.Option("--folds", help="Folds before the test span.  \\[default: 3]", rich_help_panel=STUDY)
     ] = None,
     test: Annotated[
         float | None,
-        typer.Option("--test", help="Sealed rows, or a share of all below 1.  [default: 0.2]", rich_help_panel=STUDY),
+        typer.Option("--test", help="Sealed rows, or a share of all below 1.  \\[default: 0.2]", rich_help_panel=STUDY),
     ] = None,
     range_: Annotated[
         list[str] | None,
@@ -107,7 +107,7 @@ def tune(
         int | None,
         typer.Option(
             "--heartbeat", rich_help_panel=STUDY,
-            help="Seconds between signs of life; a worker silent for twice that is taken for dead.  [default: 60]",
+            help="Seconds between signs of life; a worker silent for twice that is taken for dead.  \\[default: 60]",
         ),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.", rich_help_panel=opt.RUN)] = 1,
