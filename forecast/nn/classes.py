@@ -85,12 +85,17 @@ def draw(logits: Tensor, temperature: float = 1.0, generator: torch.Generator | 
     Raises:
         UsageError: the temperature is not above zero.
     """
+    check_temperature(temperature)
+    scaled = logits.double()
+    scaled = (scaled - scaled.amax(-1, keepdim=True)) / temperature
+    chance = torch.softmax(scaled, dim=-1).reshape(-1, logits.shape[-1])
+    return torch.multinomial(chance, 1, generator=generator).view(logits.shape[:-1])
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises: UsageError: the temperature is not above zero."""
     if not 0 < temperature < float("inf"):
         raise UsageError(
             f"the temperature is {temperature}, it must be above 0 and finite.",
             hint="0.01 is as good as the likeliest class, 1 draws what was learned.",
         )
-    scaled = logits.double()
-    scaled = (scaled - scaled.amax(-1, keepdim=True)) / temperature
-    chance = torch.softmax(scaled, dim=-1).reshape(-1, logits.shape[-1])
-    return torch.multinomial(chance, 1, generator=generator).view(logits.shape[:-1])
