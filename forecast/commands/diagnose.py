@@ -46,11 +46,15 @@ def diagnose(
         ),
     ] = None,
     lags: Annotated[int | None, typer.Option("--lags", help="Steps to look back.  \\[default: k2]")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The plot, a PNG.  \\[default: in RUN, or runs/...]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The plot, a PNG.  \\[default: in RUN, or runs/...]")
+    ] = None,
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
     _check(data, settings | {"model": model}, run, compare, remedy, delay, lags, out)
+    if out is not None:
+        _check_plot(out)
     if run is not None:
         from forecast.diagnose import diagnose as look
 
@@ -97,6 +101,26 @@ def _check(
             f"--{'lags' if lags is not None else 'out'} does not go with --compare, which prints a table.",
             hint="Leave it out.",
         )
+
+
+def _check_plot(out: Path) -> None:
+    """Refuse a file that will not take the plot, before anything is fitted.
+
+    Raises:
+        UsageError: it is no PNG by name, or cannot be written.
+    """
+    from pipelines.errors import UsageError
+
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out got {out}, expected the name of a PNG.", hint="For instance --out gradients.png.")
+    fresh = not out.exists()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+        if fresh:
+            out.unlink()
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error.strerror}).", hint="Choose another --out.") from error
 
 
 def _subject(

@@ -509,11 +509,15 @@ def test_the_command(random_walk, tmp_path: Path, monkeypatch, capsys) -> None:
         ([*QUICK, "--remedy", "gru"], "--remedy goes with --compare"),
         ([*QUICK, "--compare", "--lags", "9"], "--lags does not go with"),
         ([*QUICK, "--lags", "1"], "lags is 1"),
+        ([*QUICK, "--out", "a.csv"], "expected the name of a PNG"),
+        ([*QUICK, "--out", "a.csv/b.png"], "cannot be written"),
     ],
 )
 def test_wrong_usage(words: list[str], says: str, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("a,b\n")
     code, out, err = call("diagnose", *words, capsys=capsys)
+    assert (tmp_path / "a.csv").read_text() == "a,b\n"
     assert code in (2, 5)
     assert says in " ".join(err.split())
     assert "Traceback" not in err
