@@ -133,7 +133,10 @@ def _telling(found: list[Finding], column: Floats) -> list[Finding]:
     if not found or not _few(len(found), column):
         return []
     moves = np.diff(np.log(column[np.isfinite(column) & (column > 0)]))
-    ruled = _rule(moves, np.flatnonzero(np.abs(moves) > np.log(JUMP)))
+    far = np.flatnonzero(np.abs(moves) > max(np.log(JUMP), 10 * 1.4826 * float(np.median(np.abs(moves)))))
+    if not len(far):
+        return []  # months of a share that doubles in a year
+    ruled = _rule(moves, far)
     return found if ruled else [finding for finding in found if finding.code != "jump"]
 
 

@@ -576,6 +576,9 @@ def test_a_value_that_rules_a_fit_is_said_once_and_what_does_not_is_not() -> Non
     sensor[40] = 29.0  # far from its neighbours, but no more than a part of the spread
     assert not said(from_frame(lone(sensor, "y")), "Look at")
     assert not said(from_frame(lone(walk(300) * np.where(np.arange(300) % 2, 1.0, 1.5))), "Look at")  # it is like that
+    wild = 100 * np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.12, 300)))
+    wild[200:] *= 1.5 * wild[199] / wild[200]  # no split: a move among others of that size
+    assert not said(from_frame(lone(wild)), "Look at")
 
 
 def test_an_unfinished_last_bar_is_said_because_a_forecast_starts_from_it() -> None:
