@@ -271,3 +271,6 @@ def show_comparison(console: Console, found: Comparison) -> None:
     console.print(table)
     console.print(f"\n{escape(found.text[0].upper() + found.text[1:])}.")
     console.print("  [dim]reach: steps back at which the gradient is 1 % of its largest, after and before training[/]")
+    console.print(
+        "  [dim]stop loss: of the span training stopped by; a ranking for study, `forecast backtest` scores[/]"
+    )
