@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from forecast.family import FAMILY
+
 DATA = "Data"
 MODEL = "Model"
 RUN = "Run"
@@ -100,7 +102,9 @@ Dayfirst = Annotated[
     bool | None, typer.Option("--dayfirst/--no-dayfirst", help="How to read 03/04/2020.", rich_help_panel=DATA)
 ]
 
-Core = Annotated[str | None, typer.Option("--model", help="rnn, rnn-relu, lstm or gru.", rich_help_panel=MODEL)]
+Core = Annotated[
+    str | None, typer.Option("--model", help=f"{', '.join(FAMILY)}; see `forecast models`.", rich_help_panel=MODEL)
+]
 Preset = Annotated[
     str | None, typer.Option("--preset", help="A named configuration: see `forecast models`.", rich_help_panel=MODEL)
 ]
