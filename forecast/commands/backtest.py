@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forecast.commands import options as opt
+from forecast.family import FAMILY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,7 @@ def backtest(
         list[str] | None,
         typer.Option(
             "--model",
-            help="rnn, rnn-relu, lstm, gru, ETS or Theta; repeat.  \\[default: lstm]",
+            help=f"{', '.join(FAMILY)}, ETS or Theta; repeat.  \\[default: lstm]",
             rich_help_panel=opt.MODEL,
         ),
     ] = None,

@@ -75,10 +75,15 @@ def show_run(console: Console, run: Run) -> None:
     shape = f"{model.config.model.layers} x {model.config.model.hidden}, {model.facts['parameters']:,} weights"
     keeps_last = model.config.train.keep == "last"
     early = "stopped early" if training["stopped_early"] else "ran to the end"
+    if training.get("ridge") is None:
+        how = (
+            f"{training['epochs']} passes, {training['updates']:,} updates, {early}, "
+            f"best after pass {training['best_epoch']}" + (", the last kept." if keeps_last else ".")
+        )
+    else:
+        how = f"one pass, readout solved for with ridge {training['ridge']:g}."
     console.print(
-        f"\nTrained {escape(model.name)} ({shape}) as {model.config.data.kind} in {run.seconds['train']:.1f} s: "
-        f"{training['epochs']} passes, {training['updates']:,} updates, {early}, "
-        f"best after pass {training['best_epoch']}" + (", the last kept." if keeps_last else ".")
+        f"\nTrained {escape(model.name)} ({shape}) as {model.config.data.kind} in {run.seconds['train']:.1f} s: {how}"
     )
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
     console.print(forecast_table(run.forecast, model.name, model.levels))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forecast.commands import options as opt
+from forecast.family import FAMILY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +60,7 @@ def tune(
     settings: dict[str, Any],
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="rnn, rnn-relu, lstm or gru; repeat to search.", rich_help_panel=opt.MODEL),
+        typer.Option("--model", help=f"{', '.join(FAMILY)}; repeat to search.", rich_help_panel=opt.MODEL),
     ] = None,
     trials: Trials = None,
     timeout: Timeout = None,
