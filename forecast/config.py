@@ -23,6 +23,8 @@ Auto = Literal["auto"]
 RECURRENT = ("rnn", "rnn-relu", "lstm", "gru")
 CORES = tuple(FAMILY)
 DEFAULT_CORE = "lstm"
+POINT_HEADS = ("point", "direction")
+"""Heads that give one number per step ahead and no quantiles."""
 UNLOCATED = ("categorical",)
 """Heads none of whose parameters is a value."""
 _LEARN = tuple(name for name, member in FAMILY.items() if member.gradient)
@@ -41,6 +43,11 @@ class DataConfig(_Section):
         description="price: log returns in units of volatility. sensor: values relative to a causal mean.",
     )
     horizon: int = Field(default=5, ge=1, le=10_000, description="Steps ahead.")
+    strategy: Literal["direct", "recursive"] = Field(
+        default="direct",
+        description="direct: all steps ahead from the state at the origin. recursive: the net learns one step, and "
+        "reads its own forecast to say the next.",
+    )
     mode: Literal["auto", "stream", "window"] = Field(
         default="auto", description="Stateful lanes, or shuffled windows; auto: stream where the net can."
     )
@@ -72,6 +79,11 @@ class DataConfig(_Section):
     )
     calendar: bool = True
     clip: float = Field(default=10.0, gt=0)
+
+    @property
+    def reach(self) -> int:
+        """Steps ahead that the net itself forecasts, and the pipeline prepares for it."""
+        return 1 if self.strategy == "recursive" else self.horizon
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -276,6 +288,8 @@ class Config(_Section):
 
     def _fits_segments(self) -> None:
         data, segment = self.data, self.model.segment
+        if data.strategy == "recursive":
+            raise ValueError("segrnn decodes all segments ahead at once; leave data.strategy at direct")
         if data.features != "level" or data.anchor != "last" or data.calendar:
             raise ValueError(
                 "segrnn reads values and forecasts their change from the last one; leave data.features at level, "
@@ -291,6 +305,11 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _fits_the_head(self) -> Self:
+        if self.data.strategy == "recursive" and self.model.head == "direction":
+            raise ValueError(
+                "a net that learns one step says how likely the next change is up, not the change over several; with "
+                "model.head=direction use data.strategy=direct"
+            )
         if self.model.head in UNLOCATED and self.model.skip not in ("auto", 0):
             raise ValueError(
                 f"a {self.model.head} head has no location that a linear skip could add to; leave model.skip at 0"

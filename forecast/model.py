@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from forecast import reader, storage
+from forecast import reader, recursion, storage
 from forecast.config import Config
 from forecast.nn.network import Network
 from forecast.reader import Standing
@@ -25,9 +25,11 @@ from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError,
 from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline, missing_future
+from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+ROLLED = 4096  # origins that are rolled forward side by side
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,15 @@ class Model:
                 f"a series has {self._shortest()} rows, a window of this model reads {self.lookback}.",
                 hint="Give more history, or fit with a shorter --lookback.",
             )
-        with threads(self.config.train.threads):
-            out = reader.forecast(self.network, standing)
         series_at = self.pipeline.positions(history.ids)
         rows = np.arange(len(history.ids))
+        out: Array | NDArray[np.float32]
+        with threads(self.config.train.threads):
+            if self.config.data.strategy == "recursive":
+                ahead = self.pipeline.ahead_behind(history.grid, self._last, history.future, self.horizon)
+                out = recursion.roll(self.network, self.pipeline, standing, series_at, ahead, self.lookback)
+            else:
+                out = reader.forecast(self.network, standing)
         found = self.natural(rows, out, standing.anchor, standing.scale, series_at).columns(self.name)
         frames = []
         for i, name in enumerate(history.ids):
@@ -166,13 +173,40 @@ class Model:
 
         One pass over the history whatever ``M``; does not move where the model stands.
         """
+        return self.natural(rows, *self.residuals(panel, rows))
+
+    def residuals(self, panel: Panel, rows: Index) -> tuple[Array, Array, Array, Index]:
+        """What the head says at origins ``rows [M]``: ``[M, H, width]`` in the net's units, anchor, scale, series."""
         prepared = self.pipeline.transform(panel)
         owner = np.searchsorted(panel.offsets, rows, side="right") - 1
         at = prepared.offsets[owner] + rows - panel.offsets[owner]
-        with threads(self.config.train.threads):
-            out, _ = reader.read(self.network, prepared, at, self.lookback)
         series = self.pipeline.positions(panel.ids)[owner]
-        return self.natural(rows, out, prepared.anchor[at], prepared.scale[at], series)
+        with threads(self.config.train.threads):
+            if self.config.data.strategy == "recursive":
+                out = self._rolled(panel, prepared, rows, owner)
+            else:
+                out = reader.read(self.network, prepared, at, self.lookback)[0].astype(np.float64)
+        return out, prepared.anchor[at], prepared.scale[at], series
+
+    def _rolled(self, panel: Panel, prepared: Prepared, rows: Index, owner: Index) -> Array:
+        """``[M, H, width]`` recursive forecasts, by blocks of origins; NaN in front of the first whole window."""
+        out = np.full((len(rows), self.horizon, self.network.head.width), np.nan)
+        enough = rows - panel.offsets[owner] + 1 >= (self.lookback or 1)
+        distinct, back = np.unique(rows[enough], return_inverse=True)
+        fitted = self.pipeline.positions(panel.ids)
+        parts = []
+        for low in range(0, len(distinct), ROLLED):
+            block = distinct[low : low + ROLLED]
+            mine = np.searchsorted(panel.offsets, block, side="right") - 1
+            standing = recursion.stand_at(
+                self.network, prepared, self.pipeline.states_at(panel, block), mine, block - panel.offsets[mine],
+                self.lookback,
+            )  # fmt: skip
+            ahead = self.pipeline.ahead_inside(panel, block, self.horizon)
+            parts.append(recursion.roll(self.network, self.pipeline, standing, fitted[mine], ahead, self.lookback))
+        if parts:
+            out[enough] = np.concatenate(parts)[back]
+        return out
 
     def read(self, panel: Panel) -> Model:
         """Read a history from its first row; the model then stands behind its last."""
@@ -330,7 +364,9 @@ class Model:
     def _shortest(self) -> int:
         return int(self._whole().lengths.min())
 
-    def natural(self, rows: Index, out: NDArray[np.float32], anchor: Array, scale: Array, series: Index) -> Forecasts:
+    def natural(
+        self, rows: Index, out: Array | NDArray[np.float32], anchor: Array, scale: Array, series: Index
+    ) -> Forecasts:
         """What the head gave, ``[M, H, width]``, in natural units: point, calibrated central intervals, chances."""
         values = out.astype(np.float64)
         head = self.network.head

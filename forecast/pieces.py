@@ -44,8 +44,10 @@ def forecast_in_pieces(model: Model, panel: Panel, rows: Index, pieces: Pieces) 
     that series.
 
     Raises:
-        UsageError: the model reads windows; those have no state that pieces could cut.
+        UsageError: the model reads windows, which have no state that pieces could cut, or forecasts recursively.
     """
+    if model.config.data.strategy == "recursive":
+        raise UsageError("a recursive forecast needs the exact state at every origin.", hint="Leave pieces out.")
     if model.lookback is not None:
         raise UsageError("a model that reads windows has no pass to cut in pieces.", hint="Leave pieces out.")
     prepared = model.pipeline.transform(panel)

@@ -96,7 +96,7 @@ def read(
         core = ()
         _read_windows(network, source, prepared, origins, lookback, out)
         recent = _recent(prepared, lookback)
-        features = _window_features(network, recent, _tensor(prepared.static))
+        features = window_features(network, recent, _tensor(prepared.static))
     return out, _stand(prepared, core, features, recent)
 
 
@@ -155,7 +155,8 @@ def _recent(prepared: Prepared, lookback: int) -> Tensor:
     return _tensor(prepared.x[rows])
 
 
-def _window_features(network: Network, recent: Tensor, static: Tensor) -> Tensor:
+def window_features(network: Network, recent: Tensor, static: Tensor) -> Tensor:
+    """``[S, D]`` of the windows ``recent [S, lookback, F]``."""
     steps, _ = network.run(recent, static, network.initial(len(recent)))
     return steps[:, -1]
 
@@ -194,7 +195,7 @@ def advance(network: Network, standing: Standing, prepared: Prepared, lookback: 
             parts.append((at, replace(before, core=core, features=steps[:, -1])))
         else:
             recent = torch.cat([before.recent, x], dim=1)[:, -lookback:]
-            features = _window_features(network, recent, before.static)
+            features = window_features(network, recent, before.static)
             parts.append((at, replace(before, recent=recent, features=features)))
     core = tuple(part.clone() for part in standing.core)
     end = _stand(prepared, core, standing.features.clone(), standing.recent.clone())

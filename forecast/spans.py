@@ -162,7 +162,7 @@ def _segment(config: Config) -> int:
 
 
 def _nearer(panel: Panel, spans: Spans, config: Config) -> Literal["last", "mean"]:
-    """The mean, unless the last value lay clearly nearer to the next ``horizon`` values in the training rows.
+    """The mean, unless the last value lay clearly nearer to the next values the net forecasts, in the training rows.
 
     Clearly: a fifth less squared distance, over at most 50 series. A series that wanders is best measured from
     where it is, above all a few steps ahead; one that swings around a level from that level.
@@ -176,10 +176,10 @@ def _nearer(panel: Panel, spans: Spans, config: Config) -> Literal["last", "mean
             Hold().scan(y[None, low : low + count], Hold().init(y[None, low])) if count else (np.zeros((1, 0)), {})
         )
         spread = held.std() if held.size else 0.0
-        if held.shape[1] <= config.data.horizon or spread == 0:
+        if held.shape[1] <= config.data.reach or spread == 0:
             continue
         mean, _ = Mean(window).scan(held, Mean(window).init(held[:, 0]))
-        for h in np.unique(np.linspace(1, config.data.horizon, 13).astype(int)):
+        for h in np.unique(np.linspace(1, config.data.reach, 13).astype(int)):
             gaps = [held[0, h:] - anchor[0, :-h] for anchor in (held, mean)]
             total += [float(np.mean(gap**2)) / spread**2 for gap in gaps]
     return "last" if total[0] < 0.8 * total[1] else "mean"
@@ -211,7 +211,7 @@ def pipeline_spec(config: Config) -> PipelineSpec:
     data = config.data
     skip = int(config.model.skip)
     return PipelineSpec(
-        horizon=data.horizon, log=bool(data.log), anchor=_settled(data.anchor), scale=_settled(data.scale),
+        horizon=data.reach, log=bool(data.log), anchor=_settled(data.anchor), scale=_settled(data.scale),
         unit=_settled(data.unit), features=data.features,
         scaler=data.scaler, season=data.season, short=data.short, long=data.long,
         calendar=data.calendar, context=max(0, skip - 1), clip=data.clip, place=FAMILY[config.model.core].place,

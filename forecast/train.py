@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -20,24 +19,22 @@ from torch import Tensor
 from forecast.config import Config
 from forecast.data import Span, StreamData
 from forecast.family import FAMILY
-from forecast.model import Model, build_network, central
+from forecast.model import Model, build_network
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead
 from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
+from forecast.stop import calibrate, position_in, stop_loss, stop_plan
 from forecast.surroundings import cuda_devices, interruptible, quiet
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from pipelines.batches import (
     Chunk,
-    Piece,
     Resident,
     gather,
     pieces_of,
     plan_streams,
-    plan_whole,
-    plan_windows,
     rows_before,
 )
 from pipelines.errors import DataError, TrainingError, UsageError
@@ -47,7 +44,6 @@ from pipelines.prepared import PipelineSpec, Prepared
 
 Array = NDArray[np.float64]
 Prepare = Callable[[Panel, PipelineSpec, Spans], tuple[Pipeline, Prepared]]
-WARM = 256  # rows read before the stop span to bring the state up to date
 SEEN = 50_000  # origins whose residuals decide where classes lie
 CHECK_UPDATES = 50  # updates between two looks at the stop span, at least
 
@@ -136,7 +132,7 @@ def fit(
             history = _train(network, prepared, config, spans, progress, checked, probe)
         else:
             history = _solve(network, prepared, config, spans, progress, checked)
-        calibration = _calibrate(network, pipeline, prepared, config, spans)
+        calibration = calibrate(network, pipeline, prepared, panel, config, spans)
         history.seconds = time.perf_counter() - began
         facts = {
             "spans": spans.to_json(),
@@ -168,7 +164,7 @@ def _start_from(network: Network, initial: Mapping[str, Tensor]) -> None:
 @torch.no_grad()
 def _residuals(network: Network, prepared: Prepared, spans: Spans) -> Tensor:
     """``[N, H]`` the targets of origins spread evenly over the train span, about ``SEEN`` of them, NaN where none."""
-    rank = _position_in(prepared, spans)
+    rank = position_in(prepared, spans)
     source = tensors_of(prepared, rows_before(prepared, rank.train), torch.device("cpu"))
     every = max(1, int(rank.train.sum()) // SEEN)
     found = []
@@ -191,7 +187,7 @@ def _train(
 ) -> History:  # fmt: skip
     """Find the weights and leave those to keep in ``network``."""
     data, train = config.data, config.train
-    rank = _position_in(prepared, spans)
+    rank = position_in(prepared, spans)
     span = Span(pieces_of(prepared, 0, rank.train), rows_before(prepared, rank.train))
     lookback = data.lookback if data.mode == "window" else None
     stream = StreamData(
@@ -234,10 +230,10 @@ def _solve(
             f"{config.model.core} is solved for on the CPU, not on accelerator {config.train.accelerator!r}.",
             hint="Leave --accelerator out.",
         )
-    rank = _position_in(prepared, spans)
+    rank = position_in(prepared, spans)
     training = rows_before(prepared, rank.train)
     stop = tensors_of(prepared, rows_before(prepared, rank.stop) & ~training, cpu)
-    chunks = device_chunks(_stop_plan(prepared, rank, config), cpu)
+    chunks = device_chunks(stop_plan(prepared, rank, config), cpu)
     began = time.perf_counter()
 
     def tell(done: int, total: int) -> None:
@@ -277,7 +273,7 @@ class _Watch(pl.Callback):
         device = pl_module.device
         inside = rows_before(self.prepared, self.rank.stop) & ~rows_before(self.prepared, self.rank.train)
         self.source = tensors_of(self.prepared, inside, device)
-        self.chunks = device_chunks(_stop_plan(self.prepared, self.rank, self.config), device)
+        self.chunks = device_chunks(stop_plan(self.prepared, self.rank, self.config), device)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -341,95 +337,6 @@ class _Watch(pl.Callback):
                 seconds=time.perf_counter() - self.began,
             )
         )
-
-
-def _stop_plan(prepared: Prepared, rank: Spans, config: Config) -> list[Chunk]:
-    """Chunks that score every origin of the stop span, side by side after ``WARM`` rows of run-up each."""
-    if config.data.mode == "window":
-        lookback = config.data.lookback
-        origins = pieces_of(prepared, np.maximum(rank.train - lookback, 0), rank.stop)
-        return plan_windows(origins, lookback, 256, None)
-    # parts per series, so that one long series is not one long queue
-    parts = max(1, 16 // len(prepared.lengths))
-    pieces: list[Piece] = []
-    warm: list[int] = []
-    for i, offset in enumerate(prepared.offsets):
-        edges = np.unique(np.linspace(max(0, rank.train[i] - 1), rank.stop[i], parts + 1).astype(int))
-        for low, high in itertools.pairwise(edges):
-            begin = max(0, int(low) - WARM)
-            pieces.append(Piece(i, int(offset) + begin, int(offset) + int(high)))
-            warm.append(int(low) - begin)
-    return list(plan_whole(pieces, 256, np.array(warm, np.int64)))
-
-
-@torch.no_grad()
-def stop_loss(network: Network, source: Resident, chunks: list[Chunk]) -> float:
-    """Mean loss over all targets the chunks allow; evaluation mode, state carried from chunk to chunk."""
-    training = network.training
-    network.eval()
-    total, count = 0.0, 0
-    state = None
-    for chunk in chunks:
-        batch = gather(source, chunk)
-        if state is None or bool(chunk.reset.all()):
-            state = network.initial(batch.x.shape[0])
-        params, state = network(batch, state)
-        allowed = int(batch.mask.sum())
-        if allowed:
-            total += float(network.loss(params, batch)) * allowed
-            count += allowed
-    network.train(training)
-    return total / count if count else math.nan
-
-
-@torch.no_grad()
-def _calibrate(
-    network: Network, pipeline: Pipeline, prepared: Prepared, config: Config, spans: Spans
-) -> dict[int, Array]:
-    """``{level: [H]}`` conformal correction of the bounds, from the stop span (arXiv 1905.03222).
-
-    With ``n`` scored origins the correction is the ``ceil((n + 1) level)``-th smallest score; where there are not so
-    many (few origins) it is the largest, which promises less than ``level``.
-    """
-    rank = _position_in(prepared, spans)
-    source = tensors_of(
-        prepared, rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train), torch.device("cpu")
-    )
-    levels = [round(100 * (1 - 2 * q)) for q in config.model.quantiles if q < 0.5]
-    quantiles = list(network.head.quantiles)
-    scores: dict[int, list[Array]] = {level: [] for level in levels}
-    state = None
-    for chunk in device_chunks(_stop_plan(prepared, rank, config), torch.device("cpu")):
-        batch = gather(source, chunk)
-        if state is None or chunk.last_only or state[0].shape[0] != batch.x.shape[0]:
-            state = network.initial(batch.x.shape[0])
-        params, state = network(batch, state)
-        values = network.head.forecast(params).flatten(0, 1).numpy().astype(np.float64)
-        target = network.target(batch).flatten(0, 1).numpy().astype(np.float64)
-        target = np.where(batch.mask.flatten(0, 1).numpy(), target, np.nan)
-        for level in levels:
-            low, high = central(values, quantiles, level)
-            scores[level].append(np.maximum(low - target, target - high))
-    out: dict[int, Array] = {}
-    for level in levels:
-        table = np.concatenate(scores[level])
-        table = np.sort(table, axis=0)  # NaN last
-        push = np.zeros(table.shape[1])
-        for h, n in enumerate((~np.isnan(table)).sum(axis=0)):
-            if n:
-                push[h] = table[min(-(-(int(n) + 1) * level // 100), int(n)) - 1, h]
-        out[level] = push
-    return out
-
-
-def _position_in(prepared: Prepared, spans: Spans) -> Spans:
-    """Spans for the series of ``prepared``: a series that begins later has no rows there and was left out."""
-    if len(spans.train) == len(prepared.lengths):
-        return spans
-    from dataclasses import replace
-
-    kept = spans.stop > 0
-    return replace(spans, train=spans.train[kept], stop=spans.stop[kept])
 
 
 def _int(value: int | str) -> int:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from pipelines.errors import DataError, TooShortError, UsageError
 from pipelines.features import State
 from pipelines.grid import Grid
+from pipelines.onward import Ahead, ahead_behind, ahead_inside, next_rows, states_at
 from pipelines.panel import Panel
 from pipelines.prepared import (
     LEVEL,
@@ -166,6 +167,30 @@ class Pipeline:
     def advance(self, rows: Panel, state: State) -> Prepared:
         """Arrays for new ``rows`` that follow those that ended in ``state`` (first axis: the series of ``rows``)."""
         return Preparer(self.spec, self.fitted).run(rows, state, self.positions(rows.ids))
+
+    # -- going on by itself (see pipelines.onward) -----------------------------------------------
+    def states_at(self, panel: Panel, rows: Index) -> State:
+        """State behind each of the distinct ``rows [M]`` of ``panel``: first axis ``M``, for :meth:`onward`."""
+        owner = np.searchsorted(panel.offsets, rows, side="right") - 1
+        position = (rows - panel.offsets[owner]).astype(np.int64)
+        return states_at(Preparer(self.spec, self.fitted), panel, owner, position, self.positions(panel.ids))
+
+    def ahead_inside(self, panel: Panel, rows: Index, steps: int) -> Ahead:
+        """What is known of the ``steps`` rows behind each of ``rows [M]`` of ``panel``."""
+        return ahead_inside(Preparer(self.spec, self.fitted), panel, rows, steps)
+
+    def ahead_behind(
+        self, grid: Grid, last: Mapping[str, pd.Timestamp], future: pd.DataFrame | None, steps: int
+    ) -> Ahead:
+        """What is known of the ``steps`` rows behind series that end at ``last``; ``future`` as in a panel."""
+        return ahead_behind(Preparer(self.spec, self.fitted), grid, last, future, steps)
+
+    def onward(
+        self, ahead: Ahead, step: int, z: Array, static: NDArray[np.float32], state: State, series: Index
+    ) -> Prepared:
+        """Arrays for the row ``step`` (from 0) behind each of ``M`` origins, if its standardised value is ``z [M]``."""
+        preparer = Preparer(self.spec, self.fitted)
+        return preparer.arrange(next_rows(preparer, ahead, step, z, static, series), state, series)
 
     def invert(self, residual: Array, anchor: Array, scale: Array, series: Index) -> Array:
         """Residuals ``[M, H, ...]`` at origins with ``anchor, scale, series [M]`` -> natural units, float64."""

@@ -6,9 +6,9 @@ standardised. :class:`pipelines.pipeline.Pipeline` fits the numbers this needs; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -105,6 +105,17 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What ``n`` rows say before anything is scanned, the series behind one another."""
+
+    lengths: Index  # [S]
+    columns: Mapping[str, Array]  # [n] the target ("y", or its logarithm) and every past covariate
+    future: Single  # [n + S * horizon, Ff] known-future covariates, standardised; spare rows behind every series
+    calendar: Array  # [n, C]
+    static: Single  # [S, Fs] standardised
+
+
+@dataclass(frozen=True)
 class Fitted:
     """Everything learned from training rows; ``to_json`` of it is bitwise equal for equal training rows."""
 
@@ -141,7 +152,7 @@ class Preparer:
         names = [name for name, _, _ in self._bank()]
         names += ["elapsed"] if fitted.gaps else []
         names += [f"{name}:now" for name in fitted.future]
-        for part in self._calendar_parts():
+        for part in self.calendar_parts:
             names += [f"{part}:sin", f"{part}:cos"]
         return names
 
@@ -153,7 +164,8 @@ class Preparer:
         """
         return logarithms(panel) if name == "y" and self.spec.log else panel.column(name)
 
-    def _calendar_parts(self) -> tuple[str, ...]:
+    @property
+    def calendar_parts(self) -> tuple[str, ...]:
         return calendar_parts(self.fitted.step_seconds) if self.spec.calendar else ()
 
     def _bank(self) -> list[tuple[str, str, Scan]]:
@@ -197,10 +209,31 @@ class Preparer:
 
     def run(self, panel: Panel, state: State | None, where: Index, raw: bool = False) -> Prepared:
         """All arrays of ``panel``. ``where [S]``: its series in the fitted order. ``raw``: features not yet scaled."""
-        fitted, spec, horizon = self.fitted, self.spec, self.spec.horizon
         self._check(panel)
-        lengths = panel.lengths
-        offsets = np.concatenate([[0], np.cumsum(lengths + horizon)])[:-1].astype(np.int64)
+        return self.arrange(self.rows(panel, where), state, where, raw)
+
+    def rows(self, panel: Panel, where: Index) -> Rows:
+        """What the rows of ``panel`` say, whose series are ``where [S]`` in the fitted order."""
+        fitted = self.fitted
+        stamps = panel.grid.wall_clock(pd.DatetimeIndex(panel.ds))
+        # a missing one is the mean of the others
+        static = np.nan_to_num(fitted.static_scaler.apply(static_values(panel, fitted.static))).astype(np.float32)
+        if self.spec.place:
+            static = np.column_stack([static, where.astype(np.float32)])
+        return Rows(
+            lengths=panel.lengths,
+            columns={name: self.values(panel, name) for name in ("y", *fitted.past)},
+            future=self._future(panel),
+            calendar=calendar(stamps, self.calendar_parts),
+            static=static,
+        )
+
+    def arrange(self, rows: Rows, state: State | None, where: Index, raw: bool = False) -> Prepared:
+        """All arrays of ``rows``, scanned on from ``state`` (from the start where it is ``None``)."""
+        fitted, spec, horizon = self.fitted, self.spec, self.spec.horizon
+        lengths = rows.lengths
+        begins = np.cumsum(lengths) - lengths
+        offsets = (begins + horizon * np.arange(len(lengths))).astype(np.int64)
         total = int((lengths + horizon).sum())
         bank = self._bank()
         x = np.zeros((total, len(self.feature_names)), np.float32)
@@ -208,45 +241,39 @@ class Preparer:
         anchor, scale = np.zeros(total), np.ones(total)
         observed = np.zeros(total, np.bool_)
         ends: dict[str, list[tuple[Index, Array]]] = {}
-        columns = {name: self.values(panel, name) for name in ("y", *fitted.past)}
         for block in blocks(lengths):
             steps = int(lengths[block[0]])
-            source = panel.offsets[block][:, None] + np.arange(steps)
-            rows = offsets[block][:, None] + np.arange(steps)
+            source = begins[block][:, None] + np.arange(steps)
+            into = offsets[block][:, None] + np.arange(steps)
             begin = None if state is None else {name: part[block] for name, part in state.items()}
-            scanned = self._scan_block({name: column[source] for name, column in columns.items()}, begin, where[block])
+            columns = {name: column[source] for name, column in rows.columns.items()}
+            scanned = self.scan(columns, begin, where[block])
             for j, (name, _, _) in enumerate(bank):
-                x[rows, j] = scanned.features[name]
+                x[into, j] = scanned.features[name]
             if fitted.gaps:
-                x[rows, len(bank)] = np.log1p(scanned.elapsed)
-            anchor[rows], scale[rows] = scanned.anchor, scanned.scale
-            observed[rows] = scanned.observed
-            into = (offsets[block] + block * spec.context)[:, None] + np.arange(spec.context + steps)
-            level[into] = scanned.level
+                x[into, len(bank)] = np.log1p(scanned.elapsed)
+            anchor[into], scale[into] = scanned.anchor, scanned.scale
+            observed[into] = scanned.observed
+            tails = (offsets[block] + block * spec.context)[:, None] + np.arange(spec.context + steps)
+            level[tails] = scanned.level
             for name, part in scanned.state.items():
                 ends.setdefault(name, []).append((block, part))
-        future, now = self._future(panel, offsets, total)
         at = len(bank) + int(fitted.gaps)
-        x[:, at : at + now.shape[1]] = now
-        stamps = panel.grid.wall_clock(pd.DatetimeIndex(panel.ds))
+        now = rows.future.shape[1]
+        x[:, at : at + now] = rows.future
         real = np.concatenate([np.arange(low, low + n) for low, n in zip(offsets, lengths, strict=True)])
-        parts = calendar(stamps, self._calendar_parts())
-        if parts.shape[1]:
-            x[real, at + now.shape[1] :] = parts
+        if rows.calendar.shape[1]:
+            x[real, at + now :] = rows.calendar
         if not raw:
             scaled = (x[real] - fitted.features.center.astype(np.float32)) / fitted.features.unit.astype(np.float32)
             x[real] = np.clip(scaled, -spec.clip, spec.clip)
-        # a missing one is the mean of the others
-        static = np.nan_to_num(fitted.static_scaler.apply(static_values(panel, fitted.static))).astype(np.float32)
-        if spec.place:
-            static = np.column_stack([static, where.astype(np.float32)])
         return Prepared(
-            x=x, future=future, static=static, level=level, anchor=anchor, scale=scale, observed=observed,
+            x=x, future=rows.future, static=rows.static, level=level, anchor=anchor, scale=scale, observed=observed,
             unit=fitted.unit, offsets=offsets, lengths=lengths, context=spec.context,
-            state={name: _merge(parts_, len(lengths)) for name, parts_ in ends.items()},
+            state={name: _merge(parts, len(lengths)) for name, parts in ends.items()},
         )  # fmt: skip
 
-    def _scan_block(self, columns: Mapping[str, Array], begin: State | None, where: Index) -> _Scanned:
+    def scan(self, columns: Mapping[str, Array], begin: State | None, where: Index) -> Scanned:
         """Scan ``S`` series of equal length; ``columns[name]`` is ``[S, T]`` in natural units or logarithms."""
         fitted, spec = self.fitted, self.spec
         after: State = {}
@@ -262,7 +289,7 @@ class Preparer:
                 elapsed = since
         features: dict[str, Array] = {}
 
-        def scan(key: str, source: str, operation: Scan) -> Array:
+        def one(key: str, source: str, operation: Scan) -> Array:
             state = _take(begin, key)
             if state is None and isinstance(operation, Volatility):
                 state = operation.init(held[source][:, 0], fitted.volatility[where])
@@ -271,12 +298,12 @@ class Preparer:
             return out
 
         for name, source, operation in self._bank():
-            features[name] = scan(name, source, operation)
+            features[name] = one(name, source, operation)
         z, typical = held["y"], fitted.volatility[where, None]
-        moved = features["volatility"] if "volatility" in features else scan("volatility", "y", Volatility(fitted.long))
+        moved = features["volatility"] if "volatility" in features else one("volatility", "y", Volatility(fitted.long))
         volatility = np.maximum(moved, 0.1 * typical)
         features["volatility"] = np.log(volatility / typical)
-        anchor = scan("anchor", "y", Mean(fitted.short)) if spec.anchor == "mean" else z
+        anchor = one("anchor", "y", Mean(fitted.short)) if spec.anchor == "mean" else z
         if spec.anchor == "none":
             anchor = np.zeros_like(z)
         scale = volatility if spec.scale == "volatility" else np.ones_like(z)
@@ -284,32 +311,39 @@ class Preparer:
         past = (_take(begin, "context") or tail.init(z[:, 0]))["tail"]
         after["context/tail"] = tail.scan(z, {"tail": past})[1]["tail"]
         level = np.concatenate([past[:, 1:], z], axis=1)
-        return _Scanned(features, elapsed, anchor, scale, level, ~np.isnan(columns["y"]), after)
+        return Scanned(features, elapsed, anchor, scale, level, ~np.isnan(columns["y"]), after)
 
-    def _future(self, panel: Panel, offsets: Index, total: int) -> tuple[Single, Single]:
-        """``([N, Ff] with spare rows filled, [N, Ff] for features)`` of the known-future covariates."""
-        fitted, horizon = self.fitted, self.spec.horizon
-        names = list(fitted.future)
-        out = np.zeros((total, len(names)), np.float32)
-        if not names:
-            return out, out
-        ahead = None if panel.future is None else panel.future.set_index(["unique_id", "ds"])[names]
-        values = fitted.future_scaler.apply(panel.frame[names].to_numpy(np.float64))
-        for i, name in enumerate(panel.ids):
-            low, high = panel.offsets[i], panel.offsets[i + 1]
-            out[offsets[i] : offsets[i] + high - low] = np.nan_to_num(values[low:high])
-            if ahead is None:
-                continue
-            stamps = panel.grid.after(pd.Timestamp(panel.ds[high - 1]), horizon)
-            rows = ahead.reindex(pd.MultiIndex.from_product([[name], stamps])).to_numpy(np.float64)
-            out[offsets[i] + high - low : offsets[i] + high - low + horizon] = np.nan_to_num(
-                fitted.future_scaler.apply(rows)
-            )
-        return out, out
+    def _future(self, panel: Panel) -> Single:
+        """``[N, Ff]`` the known-future covariates, those of the spare rows included; the mean where unknown."""
+        fitted, spare = self.fitted, self.spec.horizon
+        values = np.nan_to_num(fitted.future_scaler.apply(panel.frame[list(fitted.future)].to_numpy(np.float64)))
+        behind = self.behind(panel.future, panel.grid, panel.ids, panel.ds[panel.offsets[1:] - 1], spare)
+        out = np.zeros((len(panel) + spare * len(panel.ids), len(fitted.future)), np.float32)
+        for i, (low, high) in enumerate(zip(panel.offsets[:-1], panel.offsets[1:], strict=True)):
+            end = high + i * spare
+            out[low + i * spare : end], out[end : end + spare] = values[low:high], behind[i]
+        return out
+
+    def behind(
+        self, future: pd.DataFrame | None, grid: Grid, ids: Sequence[str], last: Iterable[Any], steps: int
+    ) -> Single:
+        """``[S, steps, Ff]`` of ``future``, behind series ``ids`` that end at ``last``; the mean where unknown."""
+        names = list(self.fitted.future)
+        out = np.zeros((len(ids), steps, len(names)), np.float32)
+        if not names or future is None:
+            return out
+        table = future.set_index(["unique_id", "ds"])[names]
+        for i, (name, end) in enumerate(zip(ids, last, strict=True)):
+            stamps = grid.after(pd.Timestamp(end), steps)
+            rows = table.reindex(pd.MultiIndex.from_product([[name], stamps])).to_numpy(np.float64)
+            out[i] = np.nan_to_num(self.fitted.future_scaler.apply(rows))
+        return out
 
 
 @dataclass(frozen=True)
-class _Scanned:
+class Scanned:
+    """What the scans of ``S`` series of ``T`` steps gave."""
+
     features: dict[str, Array]
     elapsed: Array
     anchor: Array

@@ -138,7 +138,7 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, features: int, future: int, static: int, unit: Tensor, series: int = 1) -> None:
         super().__init__()
-        model, horizon = config.model, config.data.horizon
+        model, horizon = config.model, len(unit)
         self.core = build_core(
             model.core,
             features + static,

@@ -1,0 +1,138 @@
+"""The stop span: how its origins are read, the loss there, and how far intervals must be pushed out to cover it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forecast.config import Config
+from forecast.frames import origins_between
+from forecast.model import Model, central
+from forecast.nn.network import Network
+from forecast.spans import Spans
+from forecast.tensors import device_chunks, tensors_of
+from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_whole, plan_windows, rows_before
+from pipelines.panel import Panel
+from pipelines.pipeline import Pipeline
+from pipelines.prepared import Prepared
+
+Array = NDArray[np.float64]
+WARM = 256  # rows read before the stop span to bring the state up to date
+ROLLED = 2000  # origins, spread evenly, from which recursive forecasts are calibrated
+
+
+def stop_plan(prepared: Prepared, rank: Spans, config: Config) -> list[Chunk]:
+    """Chunks that score every origin of the stop span, side by side after ``WARM`` rows of run-up each."""
+    if config.data.mode == "window":
+        lookback = config.data.lookback
+        origins = pieces_of(prepared, np.maximum(rank.train - lookback, 0), rank.stop)
+        return plan_windows(origins, lookback, 256, None)
+    # parts per series, so that one long series is not one long queue
+    parts = max(1, 16 // len(prepared.lengths))
+    pieces: list[Piece] = []
+    warm: list[int] = []
+    for i, offset in enumerate(prepared.offsets):
+        edges = np.unique(np.linspace(max(0, rank.train[i] - 1), rank.stop[i], parts + 1).astype(int))
+        for low, high in itertools.pairwise(edges):
+            begin = max(0, int(low) - WARM)
+            pieces.append(Piece(i, int(offset) + begin, int(offset) + int(high)))
+            warm.append(int(low) - begin)
+    return list(plan_whole(pieces, 256, np.array(warm, np.int64)))
+
+
+@torch.no_grad()
+def stop_loss(network: Network, source: Resident, chunks: list[Chunk]) -> float:
+    """Mean loss over all targets the chunks allow; evaluation mode, state carried from chunk to chunk."""
+    training = network.training
+    network.eval()
+    total, count = 0.0, 0
+    state = None
+    for chunk in chunks:
+        batch = gather(source, chunk)
+        if state is None or bool(chunk.reset.all()):
+            state = network.initial(batch.x.shape[0])
+        params, state = network(batch, state)
+        allowed = int(batch.mask.sum())
+        if allowed:
+            total += float(network.loss(params, batch)) * allowed
+            count += allowed
+    network.train(training)
+    return total / count if count else math.nan
+
+
+def calibrate(
+    network: Network, pipeline: Pipeline, prepared: Prepared, panel: Panel, config: Config, spans: Spans
+) -> dict[int, Array]:
+    """``{level: [H]}`` conformal correction of the bounds, from the stop span (arXiv 1905.03222).
+
+    With ``n`` scored origins the correction is the ``ceil((n + 1) level)``-th smallest score; where there are not so
+    many (few origins) it is the largest, which promises less than ``level``. Recursive forecasts are scored as they
+    will be made, every step ahead from the net's own forecasts of the steps before.
+    """
+    levels = [round(100 * (1 - 2 * q)) for q in config.model.quantiles if q < 0.5]
+    quantiles = list(network.head.quantiles)
+    scores: dict[int, list[Array]] = {level: [] for level in levels}
+    if config.data.strategy == "recursive":
+        said = _rolled(Model(config, pipeline, network), panel.up_to(spans.stop_end), spans)
+    else:
+        said = _direct(network, prepared, config, spans)
+    for values, target in said:
+        for level in levels:
+            low, high = central(values, quantiles, level)
+            scores[level].append(np.maximum(low - target, target - high))
+    out: dict[int, Array] = {}
+    for level in levels:
+        table = np.concatenate(scores[level])
+        table = np.sort(table, axis=0)  # NaN last
+        push = np.zeros(table.shape[1])
+        for h, n in enumerate((~np.isnan(table)).sum(axis=0)):
+            if n:
+                push[h] = table[min(-(-(int(n) + 1) * level // 100), int(n)) - 1, h]
+        out[level] = push
+    return out
+
+
+@torch.no_grad()
+def _direct(network: Network, prepared: Prepared, config: Config, spans: Spans) -> Iterator[tuple[Array, Array]]:
+    """What the head says, ``[N, H, width]``, and the targets, ``[N, H]``, at the origins of the stop span, in parts."""
+    rank = position_in(prepared, spans)
+    source = tensors_of(
+        prepared, rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train), torch.device("cpu")
+    )
+    state = None
+    for chunk in device_chunks(stop_plan(prepared, rank, config), torch.device("cpu")):
+        batch = gather(source, chunk)
+        if state is None or chunk.last_only or state[0].shape[0] != batch.x.shape[0]:
+            state = network.initial(batch.x.shape[0])
+        params, state = network(batch, state)
+        values = network.head.forecast(params).flatten(0, 1).numpy().astype(np.float64)
+        target = network.target(batch).flatten(0, 1).numpy().astype(np.float64)
+        yield values, np.where(batch.mask.flatten(0, 1).numpy(), target, np.nan)
+
+
+def _rolled(model: Model, seen: Panel, spans: Spans) -> Iterator[tuple[Array, Array]]:
+    """The same of recursive forecasts; ``seen`` ends with the stop span."""
+    kept = spans.stop > 0
+    rows = origins_between(seen, spans.train[kept] - 1, spans.stop[kept] - 1)
+    rows = rows[~np.isnan(seen.column("y")[rows])]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), ROLLED)).astype(int))]
+    values, anchor, scale, series = model.residuals(seen, rows)
+    owner = np.searchsorted(seen.offsets, rows, side="right") - 1
+    ahead = rows[:, None] + np.arange(1, model.horizon + 1)
+    inside = ahead < seen.offsets[owner + 1][:, None]
+    truth = np.where(inside, seen.column("y")[np.where(inside, ahead, 0)], np.nan)
+    yield values, model.pipeline.residual(truth, anchor, scale, series)
+
+
+def position_in(prepared: Prepared, spans: Spans) -> Spans:
+    """Spans for the series of ``prepared``: a series that begins later has no rows there and was left out."""
+    if len(spans.train) == len(prepared.lengths):
+        return spans
+    kept = spans.stop > 0
+    return replace(spans, train=spans.train[kept], stop=spans.stop[kept])
