@@ -25,6 +25,8 @@ CORES = tuple(FAMILY)
 DEFAULT_CORE = "lstm"
 POINT_HEADS = ("point", "direction")
 """Heads that give one number per step ahead and no quantiles."""
+POINT_HEADS = ("point", "direction")
+"""Heads that give one number per step ahead and no quantiles."""
 UNLOCATED = ("categorical",)
 """Heads none of whose parameters is a value."""
 _LEARN = tuple(name for name, member in FAMILY.items() if member.gradient)

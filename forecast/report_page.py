@@ -161,7 +161,7 @@ def _tiles(page: Page) -> list[tuple[str, str, str]]:
     covers = [column for column in page.scores.columns if column.startswith("coverage_")]
     if name in (told := page.significance.get("up", {})):
         out.append(("chance of going up", percent(told[name]["mean"], 0).text, f"{told[name]['label']} in direction"))
-    if name in page.calibration and covers:
+    elif name in page.calibration and covers:
         level = covers[-1].removeprefix("coverage_")
         share = score_of(page.scores, name, covers[-1])
         out.append(("interval coverage", percent(share).text, f"{name}, should be {level} %"))

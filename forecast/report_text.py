@@ -265,7 +265,7 @@ def _direction(page: Page) -> Section:
     """The probability of going up, beside the base rate."""
     head = [("model", False), ("step", True), ("says up", True), ("went up", True), ("log loss", True),
             ("base rate's", True), ("Brier", True), ("base rate's", True), ("right", True), ("by chance", True),
-            ("p (Pesaran-Timmermann)", True)]  # fmt: skip
+            ("p of timing", True)]  # fmt: skip
     rows, bins = [], []
     for name, part in page.significance["up"].items():
         for one in part["by_step"]:

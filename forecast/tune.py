@@ -28,9 +28,10 @@ from forecast import inference, metrics, report, run, storage, study_page, study
 from forecast import study as studies
 from forecast.backtest import backtest
 from forecast.callable_module import make_callable
-from forecast.config import Config
+from forecast.config import POINT_HEADS, Config
 from forecast.contenders import Net
 from forecast.cuts import test_rows
+from forecast.family import FAMILY
 from forecast.folds_run import data_hash
 from forecast.objective import ALSO, METRICS, Also, Metric, Sealed, folds_of
 from forecast.results import Backtest
@@ -376,7 +377,10 @@ def _check(
             f"--pruner {pruner} compares stop losses, which {mixed[0]} changes the unit of.",
             hint="Use --pruner wilcoxon, or do not search it.",
         )
-    bare = space.base.model.head != "quantile" or "model.head" in space.ranges or len(space.base.model.quantiles) < 2
+    head: str = space.base.model.head
+    if head == "auto":
+        head = (FAMILY[space.base.model.core].heads or ("quantile",))[0]
+    bare = head in POINT_HEADS or "model.head" in space.ranges or len(space.base.model.quantiles) < 2
     if bare and (metric == "pinball" or also == "coverage"):
         raise UsageError(
             "pinball and coverage need a net with intervals.", hint="Use the quantile head, and do not search the head."

@@ -98,8 +98,10 @@ def show_run(console: Console, run: Run) -> None:
 
 def horizon_note(model: Any) -> str:
     """What the point forecast and its intervals are."""
+    from forecast.config import POINT_HEADS
+
     levels = " and ".join(f"{level} %" for level in model.levels)
-    point = "median" if model.config.model.head == "quantile" or model.config.data.log else "point forecast"
+    point = "point forecast" if model.config.model.head in POINT_HEADS and not model.config.data.log else "median"
     return f"{point}; {levels} intervals, calibrated on the stop span" if model.levels else point
 
 
