@@ -23,7 +23,7 @@ class Preset:
     target: str | None = None
 
 
-# The recipe for long horizons: each part was kept for what it did on a validation span (benchmarks/bench_long.py
+# The recipe for long horizons: each part was kept for what it did on a validation span (benchmarks/long_horizons.py
 # --parts): a causal mean as the anchor, features relative to it, much dropout, a linear skip, averaged weights.
 _STREAM: dict[str, Any] = {
     "data": {"kind": "sensor", "mode": "stream", "anchor": "mean", "features": "relative", "k1": 64},

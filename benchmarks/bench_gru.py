@@ -1,4 +1,4 @@
-"""Time a training step of our GRU against torch's LSTM and GRU: ``python -m benchmarks.gru_kernel``.
+"""A training step of our GRU against torch's LSTM and GRU.
 
 One step is forward and backward of two layers, hidden 64, 64 steps, on a fixed batch. All nets are timed in
 turn within one process, so a slow moment of the machine meets them alike; a ratio is the median over the
@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from common import Row, finish
 
 TARGET = 0.90
 
@@ -59,22 +60,6 @@ def measure(
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| threads | batch | lstm ms | torch gru ms | ours ms | ours / lstm (quartiles) | best to best "
-        "| ours / torch gru | met |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        low, middle, high = row["ratio to lstm"]
-        lines.append(
-            f"| {row['threads']} | {row['batch']} | {row['lstm ms']} | {row['torch gru ms']} | {row['ours ms']} "
-            f"| {middle:.2f} ({low:.2f} to {high:.2f}) | {row['best to best, lstm']:.2f} "
-            f"| {row['ratio to torch gru'][1]:.2f} | {'yes' if row['met'] else 'no'} |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -83,30 +68,29 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=64)
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     sizes = (args.rounds, args.hidden, args.layers, args.steps)
     if args.worker:
         print(json.dumps(measure(args.threads[0], args.batch, *sizes)))
         return
-    rows = []
+    found: list[dict[str, Any]] = []
+    root = Path(__file__).resolve().parent
     for threads in args.threads:
-        command = [sys.executable, "-m", "benchmarks.gru_kernel", "--worker", "--threads", str(threads)]
+        command = [sys.executable, __file__, "--worker", "--threads", str(threads)]
         command += ["--batch", *map(str, args.batch)]
         for name in ("rounds", "hidden", "layers", "steps"):
             command += [f"--{name}", str(getattr(args, name))]
         env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        root = Path(__file__).resolve().parent.parent
         done = subprocess.run(command, env=env, cwd=root, capture_output=True, text=True, check=True)
-        rows += json.loads(done.stdout)
-    from importlib.metadata import version
-
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    print(f"{args.layers} layers, hidden {args.hidden}, {args.steps} steps; torch {version('torch')}; {machine}")
-    print(table(rows))
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "torch": version("torch"), "rows": rows}, indent=1))
+        found += json.loads(done.stdout)
+    rows = []
+    for each in found:
+        low, middle, high = each["ratio to lstm"]
+        note = f"{each['ours ms']} ms, LSTM {each['lstm ms']}, torch's GRU {each['torch gru ms']}; spread: quartiles"
+        text = f"GRU step / LSTM step ({args.layers} x {args.hidden}, batch {each['batch']}, threads {each['threads']})"
+        rows.append(Row(text, f"<= {TARGET}", middle, low, high, each["met"], "x", note))
+    finish("gru", rows, {"threads": args.threads, "rounds": args.rounds, "steps": args.steps, "found": found})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Long horizons by the public protocol: ETTh1 and ETTm1, horizons 96 to 720, three seeds, errors beside published ones.
 
-    python benchmarks/bench_long.py [--data ETTh1 ETTm1] [--horizons 96 192 336 720] [--seeds 0 1 2] [--jobs 2]
-    python benchmarks/bench_long.py --parts          what each part of the preset does, on the validation span only
-    python benchmarks/bench_long.py --csv FILE ...   the same preset on any file with a first column of time stamps
+    python benchmarks/long_horizons.py [--data ETTh1 ETTm1] [--horizons 96 192 336 720] [--seeds 0 1 2] [--jobs 2]
+    python benchmarks/long_horizons.py --parts          what each part of the preset does, on the validation span only
+    python benchmarks/long_horizons.py --csv FILE ...   the same preset on any file with a first column of time stamps
 
 Protocol (Zhou et al. 2021, arXiv 2012.07436; Nie et al. 2023): 12 months of 30 days to train, 4 to validate, 4 to test,
 every channel a series of its own, values standardised by the training span, every test window scored and none dropped,
