@@ -115,7 +115,6 @@ FAMILY: dict[str, Member] = {
         place=True,
         defaults={
             "data.mode": "window",
-            "data.lookback": 96,
             "data.features": "level",
             "data.calendar": False,
             "data.anchor": "last",
