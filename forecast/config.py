@@ -25,8 +25,6 @@ CORES = tuple(FAMILY)
 DEFAULT_CORE = "lstm"
 POINT_HEADS = ("point", "direction")
 """Heads that give one number per step ahead and no quantiles."""
-POINT_HEADS = ("point", "direction")
-"""Heads that give one number per step ahead and no quantiles."""
 UNLOCATED = ("categorical",)
 """Heads none of whose parameters is a value."""
 _LEARN = tuple(name for name, member in FAMILY.items() if member.gradient)
@@ -150,6 +148,11 @@ class ModelConfig(_Section):
         "of going up (direction), or classes of the change; auto: quantiles where the net can.",
     )
     classes: int = Field(default=40, ge=2, le=1000, description="Categorical head only: how many, about as frequent.")
+    decoder: Literal["direct", "recurrent"] = Field(
+        default="direct",
+        description="direct: the head reads all steps ahead off the state. recurrent: encoder and decoder; the state "
+        "begins a second net of the same kind that runs over the steps ahead.",
+    )
     loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Of numbers: point and direction heads.")
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     skip: Annotated[int | Auto, Choice(("auto", 0), when=("data.kind", ("sensor",)))] = Field(
@@ -311,6 +314,13 @@ class Config(_Section):
             raise ValueError(
                 "a net that learns one step says how likely the next change is up, not the change over several; with "
                 "model.head=direction use data.strategy=direct"
+            )
+        if self.model.decoder == "recurrent" and self.model.core not in RECURRENT:
+            raise ValueError(f"model.decoder=recurrent goes with {', '.join(RECURRENT)}; use model.decoder=direct")
+        if self.model.decoder == "recurrent" and self.data.strategy == "recursive":
+            raise ValueError(
+                "a recursive forecast needs one step of the net at a time, which leaves nothing to decode; use "
+                "data.strategy=direct"
             )
         if self.model.head in UNLOCATED and self.model.skip not in ("auto", 0):
             raise ValueError(

@@ -67,6 +67,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
         "forecast.nn.segrnn",
     ),
     ("forecast.nn.cores", "forecast.nn.heads"),
+    ("forecast.nn.decoder",),
     ("forecast.inference", "forecast.baselines", "forecast.conformal", "forecast.trade"),
     ("forecast.nn.network",),
     (

@@ -40,6 +40,17 @@ class Core(nn.Module):
         return features[:, -1:]
 
 
+class Decoder(nn.Module):
+    """Base of what stands in the place of a head's projection: it makes the steps ahead one after another."""
+
+    def forward(self, core: Core, features: Tensor, future: Tensor, static: Tensor) -> Tensor:
+        """Parameters of the head ``[B, K, H, P]`` from what ``core`` made of the rows up to each origin.
+
+        ``features [B, K, D]``, known-future covariates ``future [B, K, H, Ff]``, ``static [B, Fs]``.
+        """
+        raise NotImplementedError
+
+
 class WindowCore(Core):
     """Base of cores that read one window at a time and keep nothing for the next: their state is empty, ``[B, 0]``."""
 

@@ -16,7 +16,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from forecast.config import Config
 from forecast.family import FAMILY
-from forecast.nn.cores import State, build_core
+from forecast.nn.cores import Core, State, build_core
+from forecast.nn.decoder import RecurrentDecoder
 from forecast.nn.heads import build_head
 from forecast.nn.segrnn import SegmentCore, SegmentDecoder
 from pipelines.batches import Batch
@@ -125,6 +126,20 @@ def _ahead(config: Config, width: int) -> tuple[nn.Module | None, int]:
     return nn.Sequential(nn.Linear(width, config.model.hidden), nn.Tanh()), config.model.hidden
 
 
+def _decoder(
+    config: Config, core: Core, horizon: int, future: int, parameters: int, series: int
+) -> SegmentDecoder | RecurrentDecoder | None:
+    """What stands in the place of the head's projection, where the configuration asks for a decoder."""
+    model = config.model
+    if isinstance(core, SegmentCore):
+        return SegmentDecoder(core, horizon, parameters, series, dropout=model.dropout)
+    if model.decoder == "recurrent":
+        return RecurrentDecoder(
+            model.core, core.out_features, model.hidden, horizon, future, parameters, dropout=model.dropout
+        )
+    return None
+
+
 class Network(nn.Module):
     """The net of one configuration.
 
@@ -153,15 +168,12 @@ class Network(nn.Module):
         self.static = static
         self.dropout = nn.Dropout(model.dropout)
         width = self.core.out_features
-        self.future, ahead = _ahead(config, horizon * future)
+        self.future, ahead = _ahead(config, horizon * future) if model.decoder == "direct" else (None, 0)
         self.head = build_head(
             model.head, width + ahead, horizon, loss=model.loss, quantiles=model.quantiles, classes=model.classes
         )
-        self.decoder: SegmentDecoder | None = None
-        if isinstance(self.core, SegmentCore):
-            self.decoder = SegmentDecoder(
-                self.core, horizon, self.head.parameters_per_step, series, dropout=model.dropout
-            )
+        self.decoder = _decoder(config, self.core, horizon, future, self.head.parameters_per_step, series)
+        if self.decoder is not None:
             del self.head.linear  # the decoder projects in its place
         skip = model.skip if isinstance(model.skip, int) else 0
         self.skip = LinearSkip(skip, horizon) if skip else None
@@ -184,9 +196,9 @@ class Network(nn.Module):
     def params(self, features: Tensor, batch: Batch) -> Tensor:
         """The read-out at every origin of ``batch``: ``[B, K, D] -> [B, K, H, P]``."""
         params: Tensor
-        if self.decoder is not None and isinstance(self.core, SegmentCore):
+        if self.decoder is not None:
             steps = features[:, -batch.anchor.shape[1] :]
-            params = self.decoder(self.core, steps, batch.static)
+            params = self.decoder(self.core, steps, batch.future, batch.static)
         else:
             params = self.head.project(self._read(features, batch))
         if self.skip is None:

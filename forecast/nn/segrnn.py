@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forecast.nn.core import State, WindowCore
+from forecast.nn.core import Core, Decoder, State, WindowCore
 from forecast.nn.gru import GRU
 from pipelines.errors import UsageError
 
@@ -44,7 +44,7 @@ class SegmentCore(WindowCore):
         return last.transpose(0, 1), state
 
 
-class SegmentDecoder(nn.Module):
+class SegmentDecoder(Decoder):
     """The decoding half: parallel multi-step forecasting, one step of the core's GRU for every segment ahead.
 
     Each starts from the state behind the window and reads where its segment lies: an embedding of its place (d/2)
@@ -72,8 +72,10 @@ class SegmentDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(hidden, segment * parameters)
 
-    def forward(self, core: SegmentCore, features: Tensor, static: Tensor) -> Tensor:
-        """States ``[B, K, d]`` -> ``[B, K, H, P]``; the last column of ``static`` tells which fitted series it is."""
+    def forward(self, core: Core, features: Tensor, future: Tensor, static: Tensor) -> Tensor:
+        """Decodes by the GRU of ``core``; the last column of ``static`` tells which fitted series it is."""
+        if not isinstance(core, SegmentCore):
+            raise TypeError(f"expected a SegmentCore, got {type(core).__name__}")
         lanes, steps, hidden = features.shape
         count = len(self.place)
         tokens = self.place.expand(lanes, steps, count, -1)

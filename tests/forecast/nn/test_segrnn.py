@@ -42,7 +42,7 @@ def test_values_equal_the_published_steps() -> None:
     decoder = SegmentDecoder(core, m * w, 1, series, 0.5).eval()
     x, which = torch.randn(3, n * w, 1), torch.tensor([1, 0, 1])
     state, _ = core(x, core.initial(3))
-    got = decoder(core, state, which[:, None].float())[:, 0, :, 0]
+    got = decoder(core, state, torch.zeros(3, 1, m * w, 0), which[:, None].float())[:, 0, :, 0]
     rnn = torch.nn.GRU(d, d, batch_first=True)
     rnn.load_state_dict(core.rnn.state_dict())
     for lane in range(3):
@@ -63,7 +63,7 @@ def test_every_step_ahead_has_seen_every_value() -> None:
     assert isinstance(core, SegmentCore)
     decoder = SegmentDecoder(core, 6, 2, 1, 0.0)
     x = torch.randn(1, 12, 1, requires_grad=True)
-    params = decoder(core, core(x, core.initial(1))[0], torch.zeros(1, 0))
+    params = decoder(core, core(x, core.initial(1))[0], torch.zeros(1, 1, 6, 0), torch.zeros(1, 0))
     assert params.shape == (1, 1, 6, 2)
     for step in range(6):
         (gradient,) = torch.autograd.grad(params[0, 0, step, 0], x, retain_graph=True)

@@ -1,0 +1,166 @@
+"""Recursive forecasts: exactly what reading one's own forecasts row by row gives, at every origin, and no more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import forecast
+from forecast.config import Config
+from forecast.contenders import FittedNet
+from forecast.model import Model
+from forecast.pieces import Pieces
+from pipelines.errors import UsageError
+from pipelines.grid import Grid
+from pipelines.onward import strides
+from pipelines.panel import Panel
+
+STEPS = 5
+TINY = {"strategy": "recursive", "horizon": STEPS, "hidden": 8, "epochs": 2, "threads": 1}
+SPARE = 2 * STEPS  # known-future rows behind the end
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    """Three hourly series with gaps and one covariate of every role; the known-future one reaches beyond the end."""
+    rng = np.random.default_rng(1)
+    rows, future = [], []
+    for name, length in (("s1", 300), ("s2", 260), ("s3", 300)):
+        total = length + SPARE
+        holiday = (np.arange(total) % 10 == 0).astype(float)
+        y = 10 + 3 * np.sin(2 * np.pi * np.arange(total) / 24) + holiday + rng.normal(0, 0.3, total)
+        y[rng.choice(np.arange(5, length - 5), 5, replace=False)] = np.nan
+        stamps = pd.date_range("2020-01-01", periods=total, freq="h")
+        frame = pd.DataFrame({"unique_id": name, "ds": stamps, "y": y, "temperature": rng.normal(size=total)})
+        frame["holiday"], frame["size"] = holiday, float(length)
+        rows.append(frame[:length])
+        future.append(frame.loc[length:, ["unique_id", "ds", "holiday"]])
+    roles = {"temperature": "past", "holiday": "future", "size": "static"}
+    return Panel(pd.concat(rows, ignore_index=True), Grid("h"), roles, future=pd.concat(future, ignore_index=True))
+
+
+@pytest.fixture(scope="module", params=["stream", "window"])
+def model(request: pytest.FixtureRequest, panel: Panel) -> Model:
+    own = {"skip": 30} if request.param == "stream" else {"lookback": 24, "core": "gru", "anchor": "mean"}
+    return forecast.fit(panel, mode=request.param, **TINY, **own)
+
+
+def by_hand(model: Model, panel: Panel, known: pd.DataFrame) -> np.ndarray:
+    """``[S, H]``: forecast one step, read it with ``update`` as if it had been observed, and so on."""
+    model.read(panel)
+    said = []
+    for _ in range(STEPS):
+        one = model.predict().groupby("unique_id", sort=False).head(1).reset_index(drop=True)
+        said.append(one[model.name].to_numpy())
+        rows = one[["unique_id", "ds"]].assign(y=one[model.name], temperature=np.nan)
+        rows = rows.merge(known, on=["unique_id", "ds"], how="left")
+        rows["size"] = rows["unique_id"].map(panel.frame.groupby("unique_id", observed=True)["size"].first().to_dict())
+        model.update(rows.astype({"size": float}))
+    return np.array(said).T
+
+
+def test_equals_reading_its_own_forecasts_row_by_row(model: Model, panel: Panel) -> None:
+    assert panel.future is not None
+    rolled = model.predict(panel)[model.name].to_numpy().reshape(-1, STEPS)
+    np.testing.assert_allclose(rolled, by_hand(model, panel, panel.future), rtol=1e-6)
+    assert len(model.pipeline.fitted.unit) == 1 == model.network.head.horizon
+
+
+def test_every_origin_forecasts_as_if_it_were_the_last_row(model: Model, panel: Panel) -> None:
+    rows = np.array([100, 250, 251, 299, 300 + 100, 300 + 101, 559, 560 + 240, 560 + 250])
+    found = model.forecast_rows(panel, rows)
+    for i, row in enumerate(rows):
+        owner = int(np.searchsorted(panel.offsets, row, side="right") - 1)
+        part = panel.select([panel.ids[owner]]).up_to(panel.ds[row])
+        own = model.predict(part)
+        assert set(own["cutoff"]) == {panel.ds[row]}
+        np.testing.assert_allclose(found.point[i], own[model.name], rtol=1e-6)
+        np.testing.assert_allclose(found.bounds[90][0][i], own[f"{model.name}-lo-90"], rtol=1e-6)
+    twice = model.forecast_rows(panel, np.array([251, 100, 251]))
+    np.testing.assert_allclose(twice.point, found.point[[2, 0, 2]], rtol=1e-6)
+
+
+def test_an_origin_without_a_whole_window_has_no_forecast(model: Model, panel: Panel) -> None:
+    if model.lookback is None:
+        pytest.skip("streams have no window")
+    found = model.forecast_rows(panel, np.array([model.lookback - 2, model.lookback - 1]))
+    assert np.isnan(found.point[0]).all() and np.isfinite(found.point[1]).all()
+
+
+def test_known_future_values_reach_the_steps_they_belong_to(model: Model, panel: Panel) -> None:
+    """A holiday at step 3 moves steps 3 to 5 and no earlier one; a past covariate is held, and its future unread."""
+    origin = 200
+    base = model.forecast_rows(panel, np.array([origin])).point[0]
+    frame = panel.frame.copy()
+    frame.loc[origin + 3, "holiday"] += 1
+    moved = model.forecast_rows(Panel(frame, panel.grid, panel.roles, future=panel.future), np.array([origin])).point[0]
+    assert np.array_equal(moved[:2], base[:2]) and (moved[2:] != base[2:]).all()
+    frame = panel.frame.copy()
+    frame.loc[origin + 1 : 299, ["y", "temperature"]] = 99.0
+    later = Panel(frame, panel.grid, panel.roles, future=panel.future)
+    assert np.array_equal(model.forecast_rows(later, np.array([origin])).point[0], base)
+
+
+def test_saved_and_audited(model: Model, panel: Panel, tmp_path) -> None:
+    frame = model.predict(panel)
+    again = forecast.load(model.save(tmp_path / "run"))
+    assert again.predict().equals(frame)
+    refits = int(model.lookback is None)  # one of the two modes is enough
+    found = forecast.audit(again, origins=3, cutoffs=refits)
+    assert found.clean, found
+    assert found.counts["forecasts"] > 0 and found.counts.get("refits", 0) == 4 * refits
+
+
+def test_a_backtest_scores_every_step(panel: Panel) -> None:
+    config = Config.make(None, **TINY, mode="stream")
+    found = forecast.backtest(panel, [config], test=40, stride=8, calibration=10)
+    frame = found.frame
+    assert set(frame["step"]) == set(range(1, STEPS + 1)) and frame["lstm"].notna().all()
+
+
+def test_intervals_are_calibrated_on_recursive_forecasts(make_panel) -> None:
+    """AR(1) with coefficient 0.95: what is said at step 8 knows nothing of the doubt before it, its interval does."""
+    rng = np.random.default_rng(0)
+    y = np.zeros(2000)
+    for t in range(1, len(y)):
+        y[t] = 0.95 * y[t - 1] + rng.normal()
+    data = make_panel(y, freq="h")
+    model = forecast.fit(data, strategy="recursive", horizon=8, hidden=4, updates=150, threads=1, skip=0, k1=16)
+    rows = np.arange(1700, len(y) - 8)
+    found = model.forecast_rows(data, rows)
+    truth = y[rows[:, None] + np.arange(1, 9)]
+    low, high = found.bounds[90]
+    covered = ((truth >= low) & (truth <= high)).mean(axis=0)
+    assert (covered > 0.8).all() and (covered < 0.98).all()
+    model.calibration = {}
+    low, high = model.forecast_rows(data, rows).bounds[90]
+    assert ((truth >= low) & (truth <= high)).mean(axis=0)[-1] < 0.8
+
+
+def test_what_cannot_be_recursive_says_why(model: Model, panel: Panel) -> None:
+    with pytest.raises(UsageError, match="direction"):
+        Config.make(None, strategy="recursive", head="direction")
+    with pytest.raises(UsageError, match="segrnn"):
+        Config.make(None, strategy="recursive", core="segrnn")
+    if model.lookback is None:
+        with pytest.raises(UsageError, match="recursive"):
+            FittedNet(model, Pieces(2)).forecast(panel, np.array([100, 200]), STEPS)
+
+
+def test_state_at_a_row_is_the_state_behind_it(model: Model, panel: Panel) -> None:
+    rows = np.array([3, 60, 61, 300 + 60, 560 + 299])
+    found = model.pipeline.states_at(panel, rows)
+    for i, row in enumerate(rows):
+        owner = int(np.searchsorted(panel.offsets, row, side="right") - 1)
+        alone = model.pipeline.transform(panel.select([panel.ids[owner]]).up_to(panel.ds[row])).state
+        assert set(alone) == set(found)
+        for name, part in alone.items():
+            np.testing.assert_allclose(found[name][i], part[0], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_strides_go_from_origin_to_origin_side_by_side() -> None:
+    series, position = np.array([0, 2, 0, 2, 1]), np.array([7, 1, 4, 4, 4])
+    found = [(o.tolist(), f.tolist(), n) for o, f, n in strides(series, position)]
+    assert found == [([1], [0], 2), ([2, 4], [0, 0], 5), ([0, 3], [5, 2], 3)]
+    assert list(strides(np.zeros(0, np.int64), np.zeros(0, np.int64))) == []
