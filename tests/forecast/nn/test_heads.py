@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import stdtrit
 
 from forecast.model import Model
 from forecast.nn.classes import CategoricalHead, draw
@@ -129,6 +130,15 @@ def test_quantiles_of_a_density_hold_their_share(head) -> None:
     draws = plain(head, params.double()).sample((200_000,))
     share = (draws[..., None] <= out.double()).double().mean(0)
     torch.testing.assert_close(share, torch.tensor(LEVELS).double().expand_as(share), atol=0.005, rtol=0)
+
+
+def test_quantiles_of_student_are_those_of_scipy() -> None:
+    levels = (0.0005, 0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995, 0.9995)
+    head = StudentHead(1, 1, levels)
+    df = torch.cat([torch.linspace(2, 12, 201), torch.logspace(1, 2.301, 100)]).clamp(max=200).double()
+    exact = stdtrit(df.numpy()[:, None], np.array(levels[:4]))
+    np.testing.assert_allclose(head.standard(df).numpy(), exact, rtol=1e-6)
+    np.testing.assert_allclose(head.standard(df.float()).numpy(), exact, rtol=3e-6)
 
 
 @pytest.mark.parametrize("head", DENSITIES, ids=lambda h: type(h).__name__)
