@@ -121,7 +121,12 @@ Seed = Annotated[
     int | None, typer.Option("--seed", help="Seed of weights, dropout and batch phase.", rich_help_panel=MODEL)
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Any setting, e.g. model.hidden=32; repeat.", rich_help_panel=MODEL)
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any setting, e.g. model.hidden=32 (all: `forecast models show lstm`); repeat.",
+        rich_help_panel=MODEL,
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Settings in a TOML or JSON file.", rich_help_panel=MODEL)
