@@ -126,16 +126,16 @@ class ModelConfig(_Section):
         default=0.9, gt=0, le=10, description="esn only: largest eigenvalue of the reservoir; near 1 remembers long."
     )
     leak: Annotated[float, Range(0.05, 1.0, log=True, when=("model.core", ("esn",)))] = Field(
-        default=0.3, gt=0, le=1, description="esn only: share of the new value in a step; small is slow."
+        default=1.0, gt=0, le=1, description="esn only: share of the new value in a step; small is slow."
     )
     input_scale: Annotated[float, Range(0.02, 1.0, log=True, when=("model.core", ("esn",)))] = Field(
-        default=0.1, gt=0, description="esn only: size of the input weights; small is nearly linear."
+        default=0.2, gt=0, description="esn only: size of the input weights; small is nearly linear."
     )
     connections: float = Field(default=10.0, gt=0, description="esn only: units each unit hears, on average.")
     ridge: float | None = Field(
         default=None,
         gt=0,
-        description="esn only: penalty of the readout; by default the best of 1e-8 to 100 on the stop span.",
+        description="esn only: penalty of the readout; by default the best of 1e-12 to 100 on the stop span.",
     )
     init: Literal["orthogonal", "identity", "chrono", "torch"] | None = Field(
         default=None,

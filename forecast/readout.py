@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 WASHOUT = 100
 CHUNK = 256
 LANES = 64
-STRENGTHS = tuple(float(f"1e{power}") for power in range(-8, 3))
+STRENGTHS = tuple(float(f"1e{power}") for power in range(-12, 3))
 
 
 @dataclass
@@ -129,7 +129,7 @@ def fit_readout(
     best = min(scores, key=lambda strength: scores[strength] if math.isfinite(scores[strength]) else math.inf)
     if not math.isfinite(scores[best]):
         raise TrainingError(
-            f"the loss on the stop span is {scores[best]} with every ridge.",
+            f"the loss on the stop span is {scores[best]} with every ridge that was tried.",
             hint="Look for extreme values with `forecast data check`.",
         )
     _put(network, groups, [solve(best) for solve in solvers])
