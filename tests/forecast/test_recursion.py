@@ -13,7 +13,6 @@ from forecast.model import Model
 from forecast.pieces import Pieces
 from pipelines.errors import UsageError
 from pipelines.grid import Grid
-from pipelines.onward import strides
 from pipelines.panel import Panel
 
 STEPS = 5
@@ -119,25 +118,6 @@ def test_a_backtest_scores_every_step(panel: Panel) -> None:
     assert set(frame["step"]) == set(range(1, STEPS + 1)) and frame["lstm"].notna().all()
 
 
-def test_intervals_are_calibrated_on_recursive_forecasts(make_panel) -> None:
-    """AR(1) with coefficient 0.95: what is said at step 8 knows nothing of the doubt before it, its interval does."""
-    rng = np.random.default_rng(0)
-    y = np.zeros(2000)
-    for t in range(1, len(y)):
-        y[t] = 0.95 * y[t - 1] + rng.normal()
-    data = make_panel(y, freq="h")
-    model = forecast.fit(data, strategy="recursive", horizon=8, hidden=4, updates=150, threads=1, skip=0, k1=16)
-    rows = np.arange(1700, len(y) - 8)
-    found = model.forecast_rows(data, rows)
-    truth = y[rows[:, None] + np.arange(1, 9)]
-    low, high = found.bounds[90]
-    covered = ((truth >= low) & (truth <= high)).mean(axis=0)
-    assert (covered > 0.8).all() and (covered < 0.98).all()
-    model.calibration = {}
-    low, high = model.forecast_rows(data, rows).bounds[90]
-    assert ((truth >= low) & (truth <= high)).mean(axis=0)[-1] < 0.8
-
-
 def test_what_cannot_be_recursive_says_why(model: Model, panel: Panel) -> None:
     with pytest.raises(UsageError, match="direction"):
         Config.make(None, strategy="recursive", head="direction")
@@ -146,21 +126,3 @@ def test_what_cannot_be_recursive_says_why(model: Model, panel: Panel) -> None:
     if model.lookback is None:
         with pytest.raises(UsageError, match="recursive"):
             FittedNet(model, Pieces(2)).forecast(panel, np.array([100, 200]), STEPS)
-
-
-def test_state_at_a_row_is_the_state_behind_it(model: Model, panel: Panel) -> None:
-    rows = np.array([3, 60, 61, 300 + 60, 560 + 299])
-    found = model.pipeline.states_at(panel, rows)
-    for i, row in enumerate(rows):
-        owner = int(np.searchsorted(panel.offsets, row, side="right") - 1)
-        alone = model.pipeline.transform(panel.select([panel.ids[owner]]).up_to(panel.ds[row])).state
-        assert set(alone) == set(found)
-        for name, part in alone.items():
-            np.testing.assert_allclose(found[name][i], part[0], rtol=1e-12, atol=1e-12, err_msg=name)
-
-
-def test_strides_go_from_origin_to_origin_side_by_side() -> None:
-    series, position = np.array([0, 2, 0, 2, 1]), np.array([7, 1, 4, 4, 4])
-    found = [(o.tolist(), f.tolist(), n) for o, f, n in strides(series, position)]
-    assert found == [([1], [0], 2), ([2, 4], [0, 0], 5), ([0, 3], [5, 2], 3)]
-    assert list(strides(np.zeros(0, np.int64), np.zeros(0, np.int64))) == []

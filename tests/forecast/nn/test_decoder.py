@@ -13,6 +13,7 @@ from forecast.nn import decoder as module
 from forecast.nn.cores import build_core
 from forecast.nn.decoder import RecurrentDecoder
 from pipelines.errors import UsageError
+from pipelines.panel import Panel
 
 LANES, STEPS, FEATURES, HIDDEN, HORIZON, FUTURE, WIDTH = 3, 4, 6, 5, 7, 2, 3
 
@@ -81,6 +82,18 @@ def test_heads_and_modes(head: str, make_panel) -> None:
         assert np.isfinite(rows.point).all()
         assert "linear.weight" in dict(model.network.decoder.named_parameters())
         assert not list(model.network.head.parameters())
+
+
+def test_a_known_value_moves_no_earlier_step(make_panel) -> None:
+    rng = np.random.default_rng(0)
+    plain = make_panel(rng.normal(size=150).cumsum(), freq="h")
+    panel = Panel(plain.frame.assign(known=rng.normal(size=150)), plain.grid, {"known": "future"})
+    model = forecast.fit(panel, decoder="recurrent", head="point", horizon=5, hidden=4, epochs=1, threads=1)
+    frame = panel.frame.copy()
+    frame.loc[103, "known"] += 1
+    other = Panel(frame, panel.grid, panel.roles)
+    before, after = (model.forecast_rows(one, np.array([100])).point[0] for one in (panel, other))
+    assert np.array_equal(before[:2], after[:2]) and (before[2:] != after[2:]).all()
 
 
 def test_a_decoder_learns_what_the_season_needs(make_panel) -> None:
