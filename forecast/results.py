@@ -32,7 +32,8 @@ class Backtest:
     Args:
         panel: the data.
         frame: one row per series, origin and step: ``unique_id, ds, cutoff, step, last, y``, every model and its
-            intervals. With several seeds a model's column is the mean of its seeds' forecasts.
+            intervals. With several seeds a model's column is the mean of its seeds' forecasts. Where a model tells the
+            probability of going up: ``<model>-up``, and ``usual``, the base rate known at the origin.
         scores, by_step, by_series: see :func:`forecast.metrics.score`, with provenance.
         seeds: scores of each seed on its own, for models with several.
         calibration: per model, how often the truth fell at or below each quantile held (PIT).
