@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import forecast
 from forecast.config import Config
 from forecast.contenders import FittedNet
+from forecast.family import FAMILY
 from forecast.model import Model
 from forecast.pieces import Pieces
 from pipelines.errors import UsageError
@@ -81,10 +84,25 @@ def test_every_origin_forecasts_as_if_it_were_the_last_row(model: Model, panel: 
 
 
 def test_an_origin_without_a_whole_window_has_no_forecast(model: Model, panel: Panel) -> None:
-    if model.lookback is None:
-        pytest.skip("streams have no window")
-    found = model.forecast_rows(panel, np.array([model.lookback - 2, model.lookback - 1]))
-    assert np.isnan(found.point[0]).all() and np.isfinite(found.point[1]).all()
+    first = (model.lookback or 1) - 1  # a stream forecasts from its first row on
+    found = model.forecast_rows(panel, np.array([0, max(first - 1, 0), first]))
+    assert np.isnan(found.point[:2]).all() == (model.lookback is not None)
+    assert np.isfinite(found.point[2]).all()
+
+
+KINDS = [(core, "auto") for core in FAMILY if core != "segrnn"]
+KINDS += [("lstm", head) for head in ("point", "gaussian", "student-t", "categorical")]
+
+
+@pytest.mark.parametrize(("core", "head"), KINDS, ids=["-".join(kind) for kind in KINDS])
+def test_every_core_and_head(core: str, head: str, panel: Panel, tmp_path: Path) -> None:
+    data = panel.select(["s2"])
+    model = forecast.fit(data, core=core, head=head, lookback=12, **TINY)
+    frame = model.predict()
+    numbers = frame.drop(columns=["unique_id", "ds", "cutoff"]).to_numpy(np.float64)
+    assert numbers.shape == (STEPS, 5) and np.isfinite(numbers).all()
+    np.testing.assert_allclose(model.forecast_rows(data, np.array([len(data) - 1])).point[0], frame[core], rtol=1e-6)
+    assert forecast.load(model.save(tmp_path / "run")).predict().equals(frame)
 
 
 def test_known_future_values_reach_the_steps_they_belong_to(model: Model, panel: Panel) -> None:
@@ -101,7 +119,7 @@ def test_known_future_values_reach_the_steps_they_belong_to(model: Model, panel:
     assert np.array_equal(model.forecast_rows(later, np.array([origin])).point[0], base)
 
 
-def test_saved_and_audited(model: Model, panel: Panel, tmp_path) -> None:
+def test_saved_and_audited(model: Model, panel: Panel, tmp_path: Path) -> None:
     frame = model.predict(panel)
     again = forecast.load(model.save(tmp_path / "run"))
     assert again.predict().equals(frame)
