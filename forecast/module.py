@@ -40,9 +40,12 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
+        weights = [weight.detach() for weight in self.network.parameters()]
+        if self.count == 0:  # the Trainer may have moved the network to its device since
+            self.values = [mean.to(weight.device) for mean, weight in zip(self.values, weights, strict=True)]
         self.count += 1
         decay = min(self.decay, (1 + self.count) / (10 + self.count))
-        torch._foreach_lerp_(self.values, [weight.detach() for weight in self.network.parameters()], 1.0 - decay)
+        torch._foreach_lerp_(self.values, weights, 1.0 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:
