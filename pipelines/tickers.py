@@ -232,6 +232,9 @@ def _common(bars: Sequence[Bars], calendar: str | None, target: str | None) -> t
                 hint="Load them apart, or put all on the sessions of one exchange: load(..., calendar='XNYS').",
             )
     name = target or bars[0].target
+    alike = [column for column in bars[0].frame.columns if str(column).casefold() == name.casefold()]
+    if name not in bars[0].frame and len(alike) == 1:
+        name = alike[0]
     for one in bars:
         if name not in one.frame:
             raise UsageError(

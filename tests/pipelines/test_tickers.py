@@ -136,3 +136,8 @@ def test_infinite_prices_become_missing() -> None:
     bars = walk(SESSIONS)
     bars.iloc[3, 1] = np.inf
     assert load("A", source=Memory().put("A", bars, calendar="XNYS")).missing == 1
+
+
+def test_a_column_is_known_whatever_its_case() -> None:
+    """Sources differ: Open at Yahoo, open in the samples."""
+    assert load("^GSPC", source="sample", target="Open").target == "open"
