@@ -25,11 +25,9 @@ from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError,
 from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline, missing_future
-from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-ROLLED = 4096  # origins that are rolled forward side by side
 
 
 @dataclass(frozen=True)
@@ -183,30 +181,10 @@ class Model:
         series = self.pipeline.positions(panel.ids)[owner]
         with threads(self.config.train.threads):
             if self.config.data.strategy == "recursive":
-                out = self._rolled(panel, prepared, rows, owner)
+                out = recursion.at_rows(self.network, self.pipeline, panel, prepared, rows, self.horizon, self.lookback)
             else:
                 out = reader.read(self.network, prepared, at, self.lookback)[0].astype(np.float64)
         return out, prepared.anchor[at], prepared.scale[at], series
-
-    def _rolled(self, panel: Panel, prepared: Prepared, rows: Index, owner: Index) -> Array:
-        """``[M, H, width]`` recursive forecasts, by blocks of origins; NaN in front of the first whole window."""
-        out = np.full((len(rows), self.horizon, self.network.head.width), np.nan)
-        enough = rows - panel.offsets[owner] + 1 >= (self.lookback or 1)
-        distinct, back = np.unique(rows[enough], return_inverse=True)
-        fitted = self.pipeline.positions(panel.ids)
-        parts = []
-        for low in range(0, len(distinct), ROLLED):
-            block = distinct[low : low + ROLLED]
-            mine = np.searchsorted(panel.offsets, block, side="right") - 1
-            standing = recursion.stand_at(
-                self.network, prepared, self.pipeline.states_at(panel, block), mine, block - panel.offsets[mine],
-                self.lookback,
-            )  # fmt: skip
-            ahead = self.pipeline.ahead_inside(panel, block, self.horizon)
-            parts.append(recursion.roll(self.network, self.pipeline, standing, fitted[mine], ahead, self.lookback))
-        if parts:
-            out[enough] = np.concatenate(parts)[back]
-        return out
 
     def read(self, panel: Panel) -> Model:
         """Read a history from its first row; the model then stands behind its last."""

@@ -21,11 +21,13 @@ from forecast.nn.network import Network
 from forecast.reader import Standing
 from pipelines.features import State
 from pipelines.onward import Ahead, strides
+from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
 from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+SIDE_BY_SIDE = 4096  # origins that are rolled forward together
 
 
 def roll(
@@ -50,6 +52,33 @@ def roll(
         if step + 1 < steps:
             prepared = pipeline.onward(ahead, step, z[:, middle], static, standing.scans, series)
             standing = reader.advance(network, standing, prepared, lookback)
+    return out
+
+
+def at_rows(
+    network: Network, pipeline: Pipeline, panel: Panel, prepared: Prepared, rows: Index, horizon: int,
+    lookback: int | None,
+) -> Array:  # fmt: skip
+    """``[M, H, width of the head]`` at the origins ``rows [M]`` of ``panel``, by blocks of ``SIDE_BY_SIDE``.
+
+    NaN at an origin in front of the first whole window.
+
+    Args:
+        prepared: what the pipeline makes of ``panel``.
+    """
+    owner = np.searchsorted(panel.offsets, rows, side="right") - 1
+    enough = rows - panel.offsets[owner] + 1 >= (lookback or 1)
+    out = np.full((len(rows), horizon, network.head.width), np.nan)
+    distinct, back = np.unique(rows[enough], return_inverse=True)
+    fitted = pipeline.positions(panel.ids)
+    said = np.empty((len(distinct), *out.shape[1:]))
+    for low in range(0, len(distinct), SIDE_BY_SIDE):
+        block = distinct[low : low + SIDE_BY_SIDE]
+        series = np.searchsorted(panel.offsets, block, side="right") - 1
+        scans, ahead = pipeline.states_at(panel, block), pipeline.ahead_inside(panel, block, horizon)
+        standing = stand_at(network, prepared, scans, series, block - panel.offsets[series], lookback)
+        said[low : low + SIDE_BY_SIDE] = roll(network, pipeline, standing, fitted[series], ahead, lookback)
+    out[enough] = said[back]
     return out
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import forecast
+from forecast import recursion
 from forecast.config import Config
 from forecast.contenders import FittedNet
 from forecast.family import FAMILY
@@ -69,7 +70,9 @@ def test_equals_reading_its_own_forecasts_row_by_row(model: Model, panel: Panel)
     assert len(model.pipeline.fitted.unit) == 1 == model.network.head.horizon
 
 
-def test_every_origin_forecasts_as_if_it_were_the_last_row(model: Model, panel: Panel) -> None:
+def test_every_origin_forecasts_as_if_it_were_the_last_row(
+    model: Model, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = np.array([100, 250, 251, 299, 300 + 100, 300 + 101, 559, 560 + 240, 560 + 250])
     found = model.forecast_rows(panel, rows)
     for i, row in enumerate(rows):
@@ -79,6 +82,8 @@ def test_every_origin_forecasts_as_if_it_were_the_last_row(model: Model, panel: 
         assert set(own["cutoff"]) == {panel.ds[row]}
         np.testing.assert_allclose(found.point[i], own[model.name], rtol=1e-6)
         np.testing.assert_allclose(found.bounds[90][0][i], own[f"{model.name}-lo-90"], rtol=1e-6)
+    monkeypatch.setattr(recursion, "SIDE_BY_SIDE", 4)
+    np.testing.assert_allclose(model.forecast_rows(panel, rows).point, found.point, rtol=1e-6)
     twice = model.forecast_rows(panel, np.array([251, 100, 251]))
     np.testing.assert_allclose(twice.point, found.point[[2, 0, 2]], rtol=1e-6)
 
