@@ -43,6 +43,7 @@ from forecast.data import Span, StreamData
 from forecast.family import FAMILY
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
+from forecast.spans import segment_of
 from forecast.surroundings import cuda_devices, interruptible, quiet
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
@@ -235,7 +236,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         auto = int(np.clip(round(train.updates / updates), 2, 1000)) if train.epochs == "auto" else train.epochs
         small = lanes * config.model.hidden <= 2048  # as forecast.spans.settle
         count = 1 if train.threads is None and small else train.threads
-        return config.override(**{"data.lanes": lanes, "train.epochs": auto, "train.threads": count})
+        settled = {"data.lanes": lanes, "train.epochs": auto, "train.threads": count}
+        return config.override(**settled, **({"segment": segment_of(config)} if config.model.core == "segrnn" else {}))
 
     def _further(self) -> dict[str, Any]:
         """``settings`` by full name."""

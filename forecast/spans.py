@@ -141,7 +141,7 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         "data.unit": ("step" if price else "all") if data.unit == "auto" else data.unit,
         "model.head": (FAMILY[model.core].heads or ("quantile",))[0] if model.head == "auto" else model.head,
         "model.skip": skip,
-        "model.segment": _segment(config) if model.core == "segrnn" else model.segment,
+        "model.segment": segment_of(config) if model.core == "segrnn" else model.segment,
         "train.epochs": epochs,
         "train.threads": threads,
         "train.patience": 8 if train.patience == "auto" else train.patience,
@@ -149,7 +149,7 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
     return config.override(**settled)
 
 
-def _segment(config: Config) -> int:
+def segment_of(config: Config) -> int:
     """Values of a segment: what was said, or the largest number up to 48 that divides lookback and horizon.
 
     At most half of the lookback, so that there is something to recur over.

@@ -132,7 +132,8 @@ def test_predictions_have_the_shape_of_y(wave: Windows) -> None:
 
 @pytest.mark.parametrize("core", [name for name, member in FAMILY.items() if member.gradient and member.windows])
 def test_every_core_that_learns_by_gradients(core: str, wave: Windows) -> None:
-    net = quick(core=core, dropout=None, epochs=3).fit(wave.X, wave.y)
+    anchor = FAMILY[core].defaults.get("data.anchor", "none")
+    net = quick(core=core, dropout=None, epochs=3, anchor=anchor).fit(wave.X, wave.y)
     assert np.isfinite(net.predict(wave.X)).all()
     assert net.score(wave.X, wave.y) > -1
 
