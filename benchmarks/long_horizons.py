@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from common import RESULTS, SHARED, Row, finish
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,10 +39,11 @@ PARTS: dict[str, dict[str, Any]] = {
     "without the linear skip": {"skip": 0},
     "without averaged weights": {"average": 0.0},
     "relative to the last value instead of the mean": {"anchor": "last"},
-    "levels instead of relative features": {"features": "level"},
-    "squared instead of Huber loss": {"loss": "mse"},
-    "dropout 0.2 instead of 0.5": {"dropout": 0.2},
-    "two layers": {"layers": 2},
+    "relative features alone": {"features": "relative"},
+    "levels alone": {"features": "level"},
+    "Huber instead of squared loss": {"loss": "huber"},
+    "dropout 0.5 instead of 0.7": {"dropout": 0.5},
+    "twice the units": {"hidden": 128},
     "GRU instead of LSTM": {"core": "gru"},
 }
 
@@ -53,9 +55,12 @@ def load(data: str, csv: str | None) -> tuple[Any, int, int]:
     if csv is None:
         month = 30 * 24 * (4 if data.startswith("ETTm") else 1)
         train, check, rows = 12 * month, 4 * month, 20 * month
-        panel = pipelines.read_csv(SHARED / "sensors" / f"{data}.csv", target="all")
+        path = SHARED / "sensors" / f"{data}.csv"
     else:
-        panel = pipelines.read_csv(Path(csv), target="all")
+        path = Path(csv)
+    names = pd.read_csv(path, nrows=0).columns
+    panel = pipelines.read_csv(path, time=names[0], target=list(names[1:]))
+    if csv is not None:
         rows = int(panel.lengths.min())
         train, check = int(0.7 * rows), int(0.1 * rows)
     return panel.up_to(panel.ds[rows - 1]), train, check
@@ -82,8 +87,6 @@ def one(
         "stop": check / (train + check),
     }
     config = Config.make(preset_values(preset)).override(**values)
-    import pandas as pd
-
     began = time.perf_counter()
     model = fit(panel, config, until=pd.Timestamp(until))
     seconds = time.perf_counter() - began
