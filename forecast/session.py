@@ -12,6 +12,7 @@ import optuna
 
 from forecast import storage
 from forecast import study as studies
+from forecast.config import Config
 from forecast.folds_run import data_hash
 from forecast.model import read_panel, write_panel
 from forecast.objective import Sealed, WalkForward
@@ -121,9 +122,15 @@ def attach(folder: Path, url: str | None = None) -> Session:
     return Session(folder, where, study, request, sealed)
 
 
+def asked(name: str, url: str | None) -> Config:
+    """The configuration a study began with, as it was when the data was read: its kind may still be ``auto``."""
+    study, request = _loaded(name, _given(url))
+    studies.close(study)
+    return Space.from_json(request["space"]).base.override(**{"data.kind": request["kind"]})
+
+
 def from_afar(name: str, url: str | None, panel: Panel) -> Session:
-    if url is None:
-        raise UsageError("no storage given.", hint="Give --storage, the database the study is kept in.")
+    url = _given(url)
     study, request = _loaded(name, url)
     sealed = Sealed.cut(panel.up_to(panel.end), request["test"])
     if data_hash(sealed.development) != request["development"]["data"]:
@@ -132,6 +139,12 @@ def from_afar(name: str, url: str | None, panel: Panel) -> Session:
             hint="Give the same data, and the same --start and --end.",
         )
     return Session(Path(name), url, study, request, sealed)
+
+
+def _given(url: str | None) -> str:
+    if url is None:
+        raise UsageError("no storage given.", hint="Give --storage, the database the study is kept in.")
+    return url
 
 
 def _loaded(name: str, url: str) -> tuple[optuna.Study, dict[str, Any]]:

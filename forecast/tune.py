@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from forecast import inference, metrics, report, run, storage, study_page, study
 from forecast import study as studies
 from forecast.backtest import backtest
 from forecast.callable_module import make_callable
-from forecast.config import POINT_HEADS, Config
+from forecast.config import POINT_HEADS, Config, locate
 from forecast.contenders import Net
 from forecast.cuts import test_rows
 from forecast.family import FAMILY
@@ -133,10 +133,12 @@ def tune(
         >>> found = tune(panel, trials=20, horizon=5)  # doctest: +SKIP
         >>> print(found.sealed["text"])  # doctest: +SKIP
     """
-    names = {".".join(_located(name)) for name in settings} | set(fixed)
+    names = {".".join(locate(name)) for name in settings} | set(fixed)
     base = (config or Config()).override(**settings)
+    asked = base.data.kind
     pruner = ("none" if also else "wilcoxon") if pruner is None else pruner
-    sealed = Sealed.cut(panel, _test(panel, test, base))
+    rows = _test(panel, test, base)
+    sealed = Sealed.cut(panel, rows)
     kind = settle(base, sealed.development).data.kind
     base = base.override(**{"data.kind": kind, "train.threads": base.train.threads or 1})
     found = make_space(base, space, fixed={*names, "data.kind", "train.threads"}, only=only)
@@ -144,17 +146,15 @@ def tune(
     folds_of(sealed, base.data.horizon, folds)  # too short is said before anything is written
     request = {
         "schema": SCHEMA, "space": found.to_json(), "sampler": sampler, "pruner": pruner, "metric": metric,
-        "also": also, "folds": folds, "test": _test(panel, test, base), "seed": base.train.seed,
-        "heartbeat": heartbeat,
+        "also": also, "folds": folds, "test": rows, "seed": base.train.seed,
+        "heartbeat": heartbeat, "kind": asked,
         "development": {"end": str(sealed.end), "rows": len(sealed.development), "data": data_hash(sealed.development),
                         "series": series_of(panel)},
     }  # fmt: skip
     folder = folder_of(study) if study is not None else run.free_folder(panel, "study")
     session = begin(folder, panel, sealed, request, storage, trials)
-    if sampler != "grid" and trials != 0:
-        first = found.start()
-        if first is not None:
-            session.study.enqueue_trial(first)
+    if sampler != "grid" and (first := found.start()) is not None:
+        session.study.enqueue_trial(first)
     return _go(session, timeout, jobs, progress)
 
 
@@ -206,9 +206,8 @@ def work_on(
             progress(study, trial)
 
     session.equip()
-    studies.work(
-        session.study, session.objective(), budgeted=session.budget is not None, seconds=timeout, told=told
-    )  # fmt: skip
+    objective, budgeted = session.objective(), session.budget is not None
+    studies.work(session.study, objective, budgeted=budgeted, seconds=timeout, told=told)
     studies.close(session.study)
     return len(done)
 
@@ -395,12 +394,6 @@ def _test(panel: Panel, test: int | float, base: Config) -> int:
             hint="Use --test 0.2, or a number of rows of at least the horizon.",
         )
     return rows
-
-
-def _located(name: str) -> Sequence[str]:
-    from forecast.config import locate
-
-    return locate(name)
 
 
 make_callable(__name__)

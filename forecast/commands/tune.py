@@ -176,7 +176,11 @@ def worker(
     from forecast import request
     from forecast.commands import screen
 
-    panel = request.data_request(data).load() if data["ticker"] or data["csv"] else None
+    panel = None
+    if data["ticker"] or data["csv"]:
+        from forecast.session import asked
+
+        panel = request.data_request(data, asked(study.name, storage)).load()  # read as the study's was
     from forecast.tune import work_on
 
     with _bar(study, storage) as tell:

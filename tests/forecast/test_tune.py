@@ -579,6 +579,38 @@ def test_a_worker_joins_by_name_and_brings_the_same_data(panel: Panel, tmp_path:
     assert done.found["trials"]["spent"] == 3
 
 
+@pytest.mark.usefixtures("unopened")
+@pytest.mark.parametrize("preset", [["--preset", "price"], []])
+def test_a_worker_reads_its_file_as_the_study_did(
+    preset: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A price below zero is masked where the column is said to be a price, which the worker's flags do not say."""
+    from forecast.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    y = walks(260, positive=True).column("y").copy()
+    y[40] = -1.0
+    pd.DataFrame({"t": pd.date_range("2021-01-01", periods=260), "v": y}).to_csv("a.csv", index=False)
+    file = ["--csv", "a.csv", "--time", "t", "--target", "v", "--impossible", "mask"]
+    small = ["--horizon", "2", "--folds", "1", "--set", "updates=4", "--set", "hidden=4", "--only-ranges"]
+    url = studies.sqlite_url(tmp_path)
+
+    def call(*args: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["forecast", *args, *file, "--storage", url, "--json"])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0)
+
+    assert call("tune", "--study", "far", "--trials", "1", "--range", "dropout=0.0:0.3", *small, *preset) == 0
+    study = attach(tmp_path / "runs" / "far").study
+    study.set_user_attr("budget", 2)
+    studies.fill(study, 1)
+    (tmp_path / "runs").rename(tmp_path / "gone")  # another machine has no folder of it
+    capsys.readouterr()
+    assert call("tune-worker", "--study", "far") == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["trials"] == 1
+
+
 @pytest.mark.slow
 def test_the_command_line(tmp_path: Path) -> None:
     y = walks(260).column("y")
