@@ -39,10 +39,10 @@ PARTS: dict[str, dict[str, Any]] = {
     "without the linear skip": {"skip": 0},
     "without averaged weights": {"average": 0.0},
     "relative to the last value instead of the mean": {"anchor": "last"},
-    "relative features alone": {"features": "relative"},
-    "levels alone": {"features": "level"},
-    "Huber instead of squared loss": {"loss": "huber"},
-    "dropout 0.5 instead of 0.7": {"dropout": 0.5},
+    "levels beside relative features": {"features": "both"},
+    "levels instead of relative features": {"features": "level"},
+    "squared instead of Huber loss": {"loss": "mse"},
+    "dropout 0.7 instead of 0.5": {"dropout": 0.7},
     "twice the units": {"hidden": 128},
     "GRU instead of LSTM": {"core": "gru"},
 }
@@ -67,26 +67,18 @@ def load(data: str, csv: str | None) -> tuple[Any, int, int]:
 
 
 def one(
-    data: str, csv: str | None, preset: str, horizon: int, seed: int, score: str, changes: dict[str, Any]
+    data: str, csv: str | None, preset: str, settings: dict[str, Any], horizon: int, seed: int, score: str
 ) -> dict[str, Any]:
     """Fit once; errors in units of the training spread on the span ``score`` (``validation`` or ``test``)."""
     from forecast.config import Config
-    from forecast.presets import preset_values
     from forecast.train import fit
 
     panel, train, check = load(data, csv)
     if score == "validation":
         panel = panel.up_to(panel.ds[train + check - 1])  # nobody can look at what is not there
     until = panel.ds[train + check - 1]
-    values = {
-        **changes,
-        "horizon": horizon,
-        "seed": seed,
-        "threads": 1,
-        "holdout": 0.0,
-        "stop": check / (train + check),
-    }
-    config = Config.make(preset_values(preset)).override(**values)
+    split = {"horizon": horizon, "seed": seed, "threads": 1, "holdout": 0.0, "stop": check / (train + check)}
+    config = Config.make(settings).override(**split)
     began = time.perf_counter()
     model = fit(panel, config, until=pd.Timestamp(until))
     seconds = time.perf_counter() - began
@@ -116,9 +108,12 @@ class Runs:
     """Fits that are done, by what was asked of them; a file that outlives an interrupted run."""
 
     def __init__(self, fresh: bool) -> None:
-        self.done: dict[str, dict[str, Any]] = {}
-        if RUNS.is_file() and not fresh:
-            self.done = json.loads(RUNS.read_text("utf-8"))
+        self.done = {} if fresh else self._kept()
+
+    @staticmethod
+    def _kept() -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = json.loads(RUNS.read_text("utf-8")) if RUNS.is_file() else {}
+        return found
 
     def complete(self, asked: list[dict[str, Any]], jobs: int) -> list[dict[str, Any]]:
         """The results of ``asked``, in order; what is not there yet is run, ``jobs`` processes at a time."""
@@ -126,11 +121,13 @@ class Runs:
         missing = [key for key in dict.fromkeys(keys) if key not in self.done]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             for key, result in zip(missing, pool.map(_process, missing), strict=True):
-                self.done[key] = result
+                self.done = {**self._kept(), **self.done, key: result}  # another process may have added some
                 RESULTS.mkdir(exist_ok=True)
                 RUNS.write_text(json.dumps(self.done, indent=1) + "\n", "utf-8")
+                asked_for = json.loads(key)
+                name = ", ".join(str(asked_for[part]) for part in ("data", "preset", "horizon", "seed", "score"))
                 print(
-                    f"{key}: MSE {result['mse']:.4f} MAE {result['mae']:.4f} in {result['seconds']:.0f} s",
+                    f"{name}: MSE {result['mse']:.4f} MAE {result['mae']:.4f} in {result['seconds']:.0f} s",
                     file=sys.stderr,
                 )
         return [self.done[key] for key in keys]
@@ -150,15 +147,18 @@ def _process(key: str) -> dict[str, Any]:
 def ask(
     data: str, csv: str | None, preset: str, horizon: int, seed: int, score: str = "test", **changes: Any
 ) -> dict[str, Any]:
+    """One fit, by everything that decides it: of a preset that was changed it is another fit."""
+    from forecast.config import locate
+    from forecast.presets import preset_values
+
+    settings = preset_values(preset)
+    for name, value in changes.items():
+        section, field = locate(name)
+        settings.setdefault(section, {})[field] = value
     return {
-        "data": data,
-        "csv": csv,
-        "preset": preset,
-        "horizon": horizon,
-        "seed": seed,
+        "data": data, "csv": csv, "preset": preset, "settings": settings, "horizon": horizon, "seed": seed,
         "score": score,
-        "changes": changes,
-    }
+    }  # fmt: skip
 
 
 def spread(results: list[dict[str, Any]], key: str) -> tuple[float, float, float]:

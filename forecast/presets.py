@@ -23,11 +23,11 @@ class Preset:
     target: str | None = None
 
 
-# The recipe for long horizons: each part was kept for what it did on a validation span (benchmarks/long_horizons.py
-# --parts): a causal mean as the anchor, features relative to it, much dropout, a linear skip, averaged weights.
+# The recipe for long horizons: features and targets relative to a causal mean, much dropout, a linear skip, averaged
+# weights. What each part does on a validation span: benchmarks/long_horizons.py --parts.
 _STREAM: dict[str, Any] = {
-    "data": {"mode": "stream", "features": "both", "k1": 64},
-    "model": {"layers": 1, "hidden": 64, "dropout": 0.7, "head": "point", "loss": "mse"},
+    "data": {"mode": "stream", "features": "relative", "k1": 64},
+    "model": {"layers": 1, "hidden": 64, "dropout": 0.5, "head": "point", "loss": "huber"},
     "train": {"lr": 5e-4, "average": 0.995, "updates": 2000, "patience": 10},
 }
 

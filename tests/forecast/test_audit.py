@@ -35,16 +35,21 @@ FOUND_BY = {
 }
 
 
+SEEDS = [pytest.param(range(5), id="5"), pytest.param(range(5, 20), id="15 more", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
 @pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: str(leak.name))
-def test_a_planted_leak_is_found_with_every_seed(leak: type[Clean]) -> None:
-    for seed in range(20):
+def test_a_planted_leak_is_found_with_every_seed(leak: type[Clean], seeds: range) -> None:
+    for seed in seeds:
         report = audit(leak(), walks(220, seed=seed), horizon=2, origins=5, seed=seed)
         assert not report.clean, f"seed {seed}"
         assert {one.check for one in report.findings} & FOUND_BY[leak.name], f"seed {seed}"
 
 
-def test_the_honest_one_is_clean_with_every_seed() -> None:
-    for seed in range(20):
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_the_honest_one_is_clean_with_every_seed(seeds: range) -> None:
+    for seed in seeds:
         report = audit(Clean(), walks(220, seed=seed), horizon=2, origins=5, seed=seed)
         assert report.clean, report.text
         assert report.counts["forecasts"] > 100 and report.counts["refits"] == 12 and not report.notes
