@@ -28,7 +28,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from forecast import storage
-from forecast.config import Config
+from forecast.config import Config, default_of
 from forecast.data import Span, StreamData
 from forecast.family import FAMILY
 from forecast.model import versions
@@ -93,14 +93,14 @@ class Generator:
 
     @classmethod
     def fit(
-        cls, sequence: Any, core: str = "lstm", *, bins: int | None = None, heldout: float = 0.1,
+        cls, sequence: Any, core: str | None = None, *, bins: int | None = None, heldout: float = 0.1,
         config: Config | None = None, progress: Callable[[Progress], None] | None = None, **settings: Any,
     ) -> Generator:  # fmt: skip
         """Learn a text, a list of tokens (int or str), or a series of numbers made discrete.
 
         Args:
             sequence: what to learn, in order.
-            core: ``lstm``, ``gru``, ``rnn`` or another net that runs as a stream.
+            core: ``lstm``, ``gru``, ``rnn`` or another net that runs as a stream; ``None``: that of ``config``.
             bins: ranges a series of numbers is cut into; 32 for floats.
             heldout: share at the end that is scored and not learned.
             config: configuration to start from; ``core`` and ``settings`` override it.
@@ -248,18 +248,24 @@ class Generator:
         return cls(config, symbols, network, document["facts"])
 
 
-def _settle(config: Config, core: str, length: int, symbols: int, settings: dict[str, Any]) -> Config:
+def _settle(config: Config, core: str | None, length: int, symbols: int, settings: dict[str, Any]) -> Config:
     """The configuration of a generator for ``length`` tokens; nothing is left on auto.
 
     Truncated BPTT over 64 steps, at most an eighth of the sequence; as many lanes as leave eight updates a pass, up
     to 32; passes for ``train.updates`` updates.
     """
-    asked = config.override(**{"model.core": core, **settings})
+    asked = config.override(**({} if core is None else {"model.core": core}), **settings)
+    core = asked.model.core
     if asked.data.mode == "window" or not FAMILY[core].streams or asked.model.bidirectional:
         raise UsageError(
             f"a generator goes on from a state, symbol by symbol; a {core} that reads windows has none.",
             hint="Use lstm, gru or rnn as a stream.",
         )
+    nested = asked.to_json()
+    for name, value in _FIXED.items():
+        section, field = name.split(".")
+        if nested[section][field] not in (value, default_of(name, core)):
+            raise UsageError(f"{name} is {nested[section][field]!r}, a generator has {value!r}.", hint="Leave it out.")
     if not FAMILY[core].gradient:
         raise UsageError(
             f"{core} solves for its readout and learns no classes by gradients.", hint="Use lstm, gru or rnn."
@@ -273,13 +279,18 @@ def _settle(config: Config, core: str, length: int, symbols: int, settings: dict
     if isinstance(epochs, str):
         epochs = int(np.clip(round(asked.train.updates / max(1, length // (lanes * k1))), 2, 1000))
     small = lanes * asked.model.hidden <= 2048
-    return asked.override(**{
-        "data.kind": "sensor", "data.mode": "stream", "data.horizon": 1, "data.season": 1, "data.log": False,
-        "data.anchor": "none", "data.scale": "one", "data.unit": "one", "data.k1": k1, "data.k2": k2,
-        "data.lanes": lanes, "model.head": "categorical", "model.classes": max(2, symbols), "model.skip": 0,
+    return asked.override(**_FIXED, **{
+        "data.k1": k1, "data.k2": k2, "data.lanes": lanes, "model.classes": max(2, symbols),
         "train.epochs": epochs, "train.patience": 1,
         "train.threads": 1 if asked.train.threads is None and small else asked.train.threads,
     })  # fmt: skip
+
+
+_FIXED: dict[str, Any] = {
+    "data.kind": "sensor", "data.mode": "stream", "data.horizon": 1, "data.season": 1, "data.log": False,
+    "data.anchor": "none", "data.scale": "one", "data.unit": "one", "model.head": "categorical", "model.skip": 0,
+}  # fmt: skip
+"""What makes the net of a forecast one of symbols."""
 
 
 def _prepare(tokens: Tokens) -> Prepared:

@@ -121,10 +121,15 @@ def symbols_of(sequence: Any, bins: int | None) -> Symbols:
         raise UsageError(
             f"got {type(sequence).__name__}, expected a text, a list of tokens, or numbers.", hint="See its docstring."
         )
-    listed = sequence.tolist() if hasattr(sequence, "tolist") else list(sequence)
+    listed = sequence.tolist() if hasattr(sequence, "tolist") else [_plain(one) for one in sequence]
     if bins is not None or any(isinstance(one, float) for one in listed):
         return Bins.of(sequence, 32 if bins is None else bins)
     return Vocabulary.of(listed)
+
+
+def _plain(one: Any) -> Any:
+    """Python's own number for numpy's."""
+    return one.item() if isinstance(one, np.generic) else one
 
 
 def from_json(document: dict[str, Any]) -> Symbols:

@@ -49,8 +49,14 @@ def generate(
 
     if (text is None) == (run is None):
         raise UsageError("give either a text to learn or a saved generator.", hint="Use --text FILE or --run FOLDER.")
-    idle = [name for name, value in ({"model": model, "out": out} | settings).items() if value]
-    if run is not None and [name for name in idle if name != "seed"]:
+    if not 0 < temperature < float("inf"):  # before anything is learned
+        raise UsageError(
+            f"--temperature is {temperature}, it must be above 0 and finite.", hint="0.01 is nearly the likeliest."
+        )
+    if not seed_text:
+        raise UsageError("there is nothing to go on from.", hint="Give at least one character as --seed-text.")
+    idle = [name for name, value in ({"model": model, "out": out} | settings).items() if value and name != "seed"]
+    if run is not None and idle:
         raise UsageError(
             f"--{idle[0].rstrip('_')} goes with --text: a saved generator is as it is.", hint="Leave it out."
         )
@@ -67,7 +73,7 @@ def generate(
                 raise UsageError(
                     f"the text never has {' '.join(map(repr, missing))}.", hint="Choose another --seed-text."
                 )
-            generator = Generator.fit(written, config.model.core, config=config, progress=bar.training)
+            generator = Generator.fit(written, config=config, progress=bar.training)
     added = generator.sample(seed_text, length, temperature, config.train.seed)
     path = None if out is None else generator.save(out)
     if json:
