@@ -84,6 +84,8 @@ class Comparison:
         lowest = f"the lowest stop loss, {best.stop_loss:.4g}, has {best.remedy.name}"
         if first.stop_loss is None:
             return f"{lowest}; as given training failed"
+        if best.stop_loss <= 0:  # a log density: a share of it means nothing
+            return f"{lowest}: {first.stop_loss - best.stop_loss:.4g} below the configuration as given"
         return f"{lowest}: {100 * (1 - best.stop_loss / first.stop_loss):.1f} % below the configuration as given"
 
     def to_json(self) -> dict[str, Any]:

@@ -79,8 +79,9 @@ def _check(
     from pipelines.errors import UsageError
 
     if run is not None:
-        typed = [flag for flag, (_, default) in opt.DATA_FLAGS.items() if data[flag] != default]
-        typed += [flag.rstrip("_") for flag, value in settings.items() if value is not None]
+        # settings first: a preset may have named the target
+        typed = [flag.rstrip("_") for flag, value in settings.items() if value is not None]
+        typed += [flag for flag, (_, default) in opt.DATA_FLAGS.items() if data[flag] != default]
         typed += [name for name, value in (("compare", compare), ("delay", delay is not None)) if value]
         if typed:
             raise UsageError(
