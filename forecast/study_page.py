@@ -41,9 +41,10 @@ def report(folder: Path) -> list[Path]:
     found = storage.load_json(folder / "study.json")
     if found.get("schema") != SCHEMA or "history" not in found:
         raise ArtifactError(f"{folder}/study.json is of another version.", hint="Use the version that wrote it.")
-    for name, text in pages(found).items():
+    made = pages(found)
+    for name, text in made.items():
         replace_text(folder / name, text)
-    return [folder / name for name in pages(found)]
+    return [folder / name for name in made]
 
 
 def pages(found: Found) -> dict[str, str]:

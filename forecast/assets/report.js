@@ -316,7 +316,7 @@
   };
 
   const drawFront = () => {
-    if (!study.also) return;
+    if (!study.also || !study.front.length) return;
     const rows = study.trials.filter((r) => r.value !== null && r.also !== null);
     const front = study.front.map((n) => rows.find((r) => r.number === n));
     draw("front", [
