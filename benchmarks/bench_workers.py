@@ -80,6 +80,8 @@ def main() -> None:
     if given.worker:
         work(given.worker)
         return
+    if given.trials % 2:
+        parser.error("--trials must be even: two workers share them")
     pair, alone = [Worker(1), Worker(1)], [Worker(2)]
 
     def together(workers: list[Worker]) -> None:

@@ -63,6 +63,7 @@ _FOREIGN = {
     "model.quantiles": "predict gives one number per step ahead",
     "model.skip": "bare windows carry no longer past for it to read",
     "train.patience": "there is no stop span; choose epochs by cross-validation",
+    "train.keep": "there is no stop span, so the last weights are kept",
 }
 _AT_ONCE = 1024  # windows predicted in one go
 _ALONE = threading.Lock()  # torch's generator belongs to the process: threads that train at once would share it
