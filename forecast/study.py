@@ -103,10 +103,12 @@ def open_storage(url: str, *, heartbeat: int) -> Queue:
             )  # fmt: skip
     except (ImportError, SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
         cause = error.__cause__ or error
+        missing = isinstance(error, ImportError) or isinstance(cause, ImportError)
         raise UsageError(
             f"the storage {masked(url)} cannot be used ({_without_secrets(url, cause)}).",
-            hint="For PostgreSQL: pip install 'psycopg[binary]', and "
-            "--storage postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
+            hint="Install its driver; for postgresql+psycopg://USER@HOST/DATABASE: pip install 'psycopg[binary]'."
+            if missing
+            else "Check that the server runs, its address, the user and the password.",
         ) from None  # the cause may quote the password
     if sqlite:
         _lock_at_begin(storage)

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import secrets
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ def importances(study: optuna.Study) -> dict[str, float]:
         return {}
     several = len(study.directions) > 1
     try:
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            # that a setting was searched in too few trials to tell: its share is small then, and the counts are shown
+            warnings.simplefilter("ignore", UserWarning)
             found = optuna.importance.get_param_importances(
                 study, target=(lambda trial: float(trial.values[0])) if several else None
             )

@@ -175,6 +175,7 @@ def worker(
 ) -> None:
     from forecast import request
     from forecast.commands import screen
+    from pipelines.where import plural
 
     panel = None
     if data["ticker"] or data["csv"]:
@@ -188,7 +189,7 @@ def worker(
     if json:
         screen.emit({"schema": 1, "study": str(study), "trials": count})
     else:
-        screen.out().print(f"This worker finished {count} trials of {study}.", markup=False)
+        screen.out().print(f"This worker finished {plural(count, 'trial')} of {study}.", markup=False)
 
 
 def _ranges(space: Path | None, texts: list[str] | None, model: list[str] | None) -> tuple[dict[str, Any], bool]:
@@ -275,10 +276,11 @@ def _bar(study: Path, storage: str | None) -> Iterator[Told]:
     except (KeyboardInterrupt, SystemExit):
         if "study" in seen:
             from forecast.session import folder_of
+            from pipelines.where import plural
 
             spent, best = studies.spent(seen["study"]), best_text(seen["study"])
             console.print(
-                f"stopped after {time.monotonic() - began:.0f} s: {spent} trials are kept"
+                f"stopped after {time.monotonic() - began:.0f} s: {plural(spent, 'trial')} kept"
                 f"{f' ({best})' if best else ''}.\n  Go on with:  forecast tune --resume --study {folder_of(study)}"
                 + ("  --storage URL" if storage and "***" in studies.masked(storage) else ""),
                 markup=False, soft_wrap=True,
@@ -301,12 +303,13 @@ def show(console: Console, result: Tuned) -> None:
     from forecast.space import Space
     from forecast.study_page import score_of_start
     from forecast.study_report import changed
+    from pipelines.where import plural
 
     found, counts = result.found, result.found["trials"]
     best, cut = found["best"], found["saved"]
     parts = [f"{counts['complete']} scored", f"{counts['pruned']} pruned", f"{counts['failed']} failed"]
     repeated = f", {counts['repeated']} begun again after a stop" if counts["repeated"] else ""
-    console.print(f"\n[bold]Study[/] {counts['spent']} trials: {', '.join(parts)}{repeated}")
+    console.print(f"\n[bold]Study[/] {plural(counts['spent'], 'trial')}: {', '.join(parts)}{repeated}")
     if cut["trials"]:
         console.print(f"  [dim]pruning saved about {cut['seconds']:.0f} s[/]")
     for failure in found["failures"][:3]:

@@ -276,6 +276,22 @@ def test_saved_time_counts_pruned_trials() -> None:
     assert saved(trials) == {"trials": 1, "seconds": 11.0}
 
 
+def test_a_setting_searched_in_one_trial_only_is_weighed_without_a_warning() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        value = trial.suggest_float("train.lr", 0, 1)
+        if trial.suggest_categorical("model.core", ["lstm", "rnn"]) == "rnn":
+            value += trial.suggest_float("train.clip", 0, 1)
+        return value
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for core in ("rnn", "lstm", "lstm", "lstm", "lstm"):
+        study.enqueue_trial({"model.core": core})
+    study.optimize(objective, n_trials=5)
+    with pytest.warns(UserWarning, match="less than 2 trials"):
+        optuna.importance.get_param_importances(study)  # as Optuna has it
+    assert "train.lr" in study_report.importances(study)
+
+
 # -- cheap by design ---------------------------------------------------------------------------
 def test_rows_are_prepared_once_per_fold_not_once_per_trial(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
