@@ -214,7 +214,10 @@ def examine(
         stretch = stretches(prepared, config, wanted, origins)
         found = flow(model.network, stretch)
         torch.manual_seed(config.train.seed)
-        begin = flow(build_network(config, model.pipeline), stretch)
+        fresh = build_network(config, model.pipeline)
+        for mine, theirs in zip(fresh.buffers(), model.network.buffers(), strict=True):
+            mine.copy_(theirs)  # classes lie where training put them
+        begin = flow(fresh, stretch)
         units = saturation(model.network, stretch.x, stretch.batch.static, stretch.start(model.network))
     return Diagnosis(model.name, steps, found, begin, units, training, config)
 

@@ -212,10 +212,11 @@ def span(length: pd.Timedelta) -> str:
 
 
 def grid_from(first: pd.Timestamp, last: pd.Timestamp, grid: Grid) -> NDArray[np.datetime64]:
-    """Stamps of a grid that covers ``first`` to ``last``, anchored at round clock times; one stamp may follow "
-    "``last``."""
+    """Stamps of a grid that covers ``first`` to ``last``, anchored at round clock times; stamps may lie before
+    ``first`` and behind ``last``."""
     if grid.calendar is not None:
-        sessions: NDArray[np.datetime64] = grid.between(first, last + pd.Timedelta(days=30)).to_numpy()
+        end = last + pd.Timedelta(days=30)
+        sessions: NDArray[np.datetime64] = grid.between(first.normalize(), end).to_numpy()
         return sessions.astype("datetime64[ns]")
     offset = pd.tseries.frequencies.to_offset(grid.freq)
     begin = first.normalize()
