@@ -271,7 +271,8 @@ def _settle(config: Config, core: str | None, length: int, symbols: int, setting
             f"{core} solves for its readout and learns no classes by gradients.", hint="Use lstm, gru or rnn."
         )
     k1 = asked.data.k1 if isinstance(asked.data.k1, int) else min(64, max(1, length // 8))
-    k2 = max(k1, asked.data.k2) if isinstance(asked.data.k2, int) else k1
+    k2 = asked.data.k2 if isinstance(asked.data.k2, int) else k1
+    k1 = min(k1, k2)  # an update is no longer than what was asked to be back-propagated
     lanes = asked.data.lanes
     if isinstance(lanes, str):
         lanes = int(np.clip(2 ** np.floor(np.log2(max(1, length / (8 * k1)))), 1, 32))
