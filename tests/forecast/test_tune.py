@@ -692,13 +692,14 @@ def database(postgres: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_eight_processes_share_two_hundred_trials_on_postgresql(database: str, tmp_path: Path) -> None:
-    hammer(tmp_path, processes=8, trials=200, url=database)
+@pytest.mark.parametrize("each", [None, 25])
+def test_eight_processes_make_two_hundred_trials_on_postgresql(database: str, tmp_path: Path, each: int | None) -> None:
+    hammer(tmp_path, processes=8, trials=200, url=database, each=each)
 
 
 @pytest.mark.slow
-def test_kills_leave_no_trial_running_on_postgresql(database: str, tmp_path: Path) -> None:
-    massacre(tmp_path, kills=10, trials=40, url=database)
+def test_fifty_kills_leave_no_trial_running_on_postgresql(database: str, tmp_path: Path) -> None:
+    massacre(tmp_path, kills=50, trials=150, url=database)
 
 
 @pytest.mark.slow
