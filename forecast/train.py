@@ -212,8 +212,16 @@ def _train(
             raise UsageError(
                 f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use --accelerator auto or cpu."
             ) from error
-        with interruptible():
-            trainer.fit(module, datamodule=stream)
+        try:
+            with interruptible():
+                trainer.fit(module, datamodule=stream)
+        except RuntimeError as error:
+            if train.precision == "32-true" or "primitive" not in str(error):
+                raise
+            raise UsageError(
+                f"this processor cannot train {config.model.core} in {train.precision} (oneDNN: {error}).",
+                hint="Leave train.precision at 32-true, or use a GPU.",
+            ) from error
     watch.restore(network)
     network.to("cpu").eval()
     return watch.history

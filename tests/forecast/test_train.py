@@ -58,6 +58,17 @@ def test_the_last_weights_can_be_kept(random_walk) -> None:
     assert not all(torch.equal(ends[0][name], ends[2][name]) for name in ends[0])
 
 
+def test_low_precision_trains_or_is_refused(random_walk) -> None:
+    """Processors without bfloat16 have no fused LSTM for it."""
+    try:
+        model = fit(random_walk, **TINY, epochs=2, precision="bf16-mixed")
+    except UsageError as error:
+        assert "bf16-mixed" in str(error)
+        assert "32-true" in str(error.hint)
+    else:
+        assert np.isfinite(model.predict()["lstm"]).all()
+
+
 def test_early_stopping(random_walk) -> None:
     model = fit(random_walk, **TINY, epochs=1000, patience=2, lr=0.05)
     history = model.facts["training"]
