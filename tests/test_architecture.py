@@ -66,6 +66,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
         "forecast.nn.esn",
         "forecast.nn.segrnn",
     ),
+    ("forecast.idle",),
     ("forecast.nn.cores", "forecast.nn.heads"),
     ("forecast.nn.decoder",),
     ("forecast.inference", "forecast.baselines", "forecast.conformal", "forecast.trade"),

@@ -28,8 +28,10 @@ def fit(
 ) -> None:
     from forecast import request
     from forecast.commands import screen
+    from forecast.idle import idle
 
     config = request.config_of(settings, core=model)
+    screen.show_warnings(idle(config))
     request.check_free(out)
     with screen.bar("loading"):
         panel = request.data_request(data, config).load()

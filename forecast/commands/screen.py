@@ -49,14 +49,18 @@ def show_error(error: ToolkitError) -> None:
 
 def show_doubts(notes: Iterable[str]) -> None:
     """Notes on values that a fit should not be trusted with, on stderr."""
-    from rich.markup import escape
-
     from pipelines.plausible import SAID
 
+    show_warnings(note for note in notes if note.startswith(SAID))
+
+
+def show_warnings(sentences: Iterable[str]) -> None:
+    """What somebody should know before trusting the outcome, on stderr."""
+    from rich.markup import escape
+
     console = talk()
-    for note in notes:
-        if note.startswith(SAID):
-            console.print(f"[bold yellow]note:[/] {escape(note)}", soft_wrap=True)
+    for sentence in sentences:
+        console.print(f"[bold yellow]note:[/] {escape(sentence)}", soft_wrap=True)
 
 
 class Bar:

@@ -1,0 +1,51 @@
+"""Settings that a configuration holds but nothing reads: said to whoever typed them, never passed over in silence.
+
+They are not refused, because one configuration may serve several nets (a backtest, a study).
+"""
+
+from __future__ import annotations
+
+from forecast.config import Config, default_of
+from forecast.family import FAMILY
+
+_ESN = ("model.spectral_radius", "model.leak", "model.input_scale", "model.connections", "model.ridge")
+_GRADIENT = tuple(
+    f"train.{name}"
+    for name in (
+        "epochs", "updates", "optimizer", "lr", "momentum", "weight_decay", "clip", "clip_value", "average", "patience",
+        "keep", "activation", "slowness",
+    )
+)  # fmt: skip
+
+
+def idle(config: Config) -> list[str]:
+    """One sentence per setting that is not at its default and does nothing, such as ``model.loss``.
+
+    Args:
+        config: as asked for, not settled: what settling fills in was typed by nobody.
+
+    Example:
+        >>> idle(Config.make({"model": {"loss": "mae"}}))
+        ['model.loss=mae does nothing: only a point head reads it, and this one is quantile.']
+    """
+    core, member = config.model.core, FAMILY[config.model.core]
+    head = config.model.head if config.model.head != "auto" else (member.heads or ("quantile",))[0]
+    windows = config.data.mode == "window" or config.model.bidirectional or not member.streams
+    rules: list[tuple[tuple[str, ...], bool, str]] = [
+        (("model.loss",), head == "point", f"only a point head reads it, and this one is {head}"),
+        (("model.classes",), head == "categorical", f"only a categorical head reads it, and this one is {head}"),
+        (("model.kernel",), core == "cnn", f"only cnn reads it, and this is {core}"),
+        (("model.segment",), core == "segrnn", f"only segrnn reads it, and this is {core}"),
+        (_ESN, core == "esn", f"only esn reads it, and this is {core}"),
+        (_GRADIENT, member.gradient, f"the readout of {core} is solved for, not trained by gradients"),
+        (("data.lookback",), windows, "only windows have a length, and this net reads a stream"),
+        (("data.k1", "data.k2"), not windows, "only streams are cut into chunks, and this net reads windows"),
+    ]
+    values = config.to_json()
+    out = []
+    for names, read, why in rules:
+        for name in () if read else names:
+            section, field = name.split(".")
+            if values[section][field] != default_of(name, core):
+                out.append(f"{name}={values[section][field]} does nothing: {why}.")
+    return out
