@@ -50,8 +50,8 @@ def infer(
     if not len(steps):
         raise where.error(
             TooShortError,
-            "no series has two rows, so no frequency can be inferred.",
-            hint="Give --freq, for instance D.",
+            "no series has two rows, so there is nothing to learn from and no frequency to infer.",
+            hint="Use more history; --id names the column that tells series of a long file apart.",
         )
     if not (unique.astype("datetime64[D]") == unique).all():
         grid = _of_clock(unique, steps, tz)

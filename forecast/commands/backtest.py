@@ -89,6 +89,7 @@ def backtest(
     from forecast import report, request
     from forecast import run as flow
     from forecast.backtest import backtest as go
+    from forecast.baselines import ALWAYS
     from forecast.commands import screen
     from forecast.commands.fit import show_data
     from pipelines.errors import UsageError
@@ -96,6 +97,12 @@ def backtest(
     config = request.config_of(settings)
     if window != "expanding" and not window.isdecimal():
         raise UsageError(f"--window got {window!r}.", hint="Use expanding or a number of rows.")
+    models = model or [config.model.core]
+    if set(models) <= set(ALWAYS):
+        raise UsageError(
+            f"--model {models[0]}: that baseline takes part in every backtest, so nothing is left to score beside it.",
+            hint="Name a net (--model lstm) or another method (--model theta) as well.",
+        )
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
     with screen.bar("loading"):
@@ -103,7 +110,6 @@ def backtest(
     if not json:
         show_data(screen.out(), panel)
     screen.show_doubts(panel.notes)
-    models = model or [config.model.core]
     with folds_bar() as tell:
         result = go(
             panel, models, test=test, stride=stride, gap=gap, refit=refit,

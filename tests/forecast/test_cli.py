@@ -113,6 +113,7 @@ def test_several_series_by_id(place: Path) -> None:
         (["fit", "--csv", "plant.csv", "--time", "when", "--target", "powr"], 2, "power"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--set", "model.hiden=3"], 2, "mean 'model.hidden'"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--model", "lstn"], 2, "Did you mean 'lstm'"),
+        (["backtest", "--ticker", "^GSPC", "--source", "sample", "--model", "drift"], 2, "in every backtest"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--horizon", "0"], 2, "horizon"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--out", "plant.csv"], 2, "exists already"),
         (["fit", "--ticker", "^GSPC", "--source", "sample", "--preset", "prise"], 2, "Did you mean 'price'"),

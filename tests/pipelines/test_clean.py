@@ -272,7 +272,7 @@ def test_a_phase_off_the_hour_is_kept() -> None:
 
 
 def test_one_row_gives_no_frequency() -> None:
-    with refuses(TooShortError, "no frequency can be inferred", "--freq"):
+    with refuses(TooShortError, "no frequency to infer", "Use more history"):
         from_frame(frame(["2024-01-01"]))
     assert len(from_frame(frame(["2024-01-01"]), freq="D")) == 1
 
