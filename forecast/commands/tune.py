@@ -111,7 +111,13 @@ def tune(
             help="Seconds between signs of life; a worker silent for twice that is taken for dead.  \\[default: 60]",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.", rich_help_panel=opt.RUN)] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", help="Worker processes of one thread each; with several, a seed gives other trials each time.",
+            rich_help_panel=opt.RUN,
+        ),
+    ] = 1,
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:  # fmt: skip
