@@ -11,9 +11,7 @@ Assumption, named: a series without training rows in a fold has no forecast ther
 from __future__ import annotations
 
 import copy
-import inspect
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,14 +23,16 @@ from numpy.typing import NDArray
 
 from forecast import baselines
 from forecast.config import Config
+from forecast.identity import parameters_of, settings_of
 from forecast.model import Forecasts, Model
 from forecast.pieces import Pieces, forecast_in_pieces
 from forecast.spans import Spans, cut_spans, settle
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
-from pipelines.prepared import PipelineSpec, Prepared
+from pipelines.prepared import Prepared
 from pipelines.scale import Scaler
+from pipelines.spec import PipelineSpec
 
 if TYPE_CHECKING:
     from forecast.train import Prepare
@@ -199,7 +199,9 @@ class Plain:
         return str(getattr(self.forecaster, "name", type(self.forecaster).__name__))
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": type(self.forecaster).__qualname__, "settings": _settings(self.forecaster)}
+        one = self.forecaster
+        settings = one.settings() if isinstance(one, WindowRegressor) else settings_of(one)
+        return {"kind": type(one).__qualname__, "settings": settings}
 
     def fit(self, train: Panel, seed: int, start: Weights | None) -> Fitted:
         mine = copy.deepcopy(self.forecaster)
@@ -256,6 +258,10 @@ class WindowRegressor:
     def __post_init__(self) -> None:
         self.name = self.name or type(self.estimator).__name__
         self._fitted: Any = None
+
+    def settings(self) -> dict[str, Any]:
+        """Plain JSON that tells this one from others."""
+        return {"lookback": self.lookback, "horizon": self.horizon, "estimator": parameters_of(self.estimator)}
 
     def fit(self, panel: Panel) -> WindowRegressor:
         from sklearn.base import clone
@@ -370,44 +376,3 @@ def distinct(contenders: Sequence[Contender]) -> list[str]:
             name = f"{one.name} {count}"
         names.append(name)
     return names
-
-
-def _settings(thing: Any) -> Any:
-    """Plain JSON that identifies an object's settings.
-
-    Raises:
-        UsageError: it has none that could be written down.
-    """
-    if isinstance(thing, WindowRegressor):
-        return {"lookback": thing.lookback, "horizon": thing.horizon, "estimator": _parameters(thing.estimator)}
-    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):  # whole arrays, to the last bit
-        text = repr(thing)
-    if " at 0x" in text:
-        raise UsageError(
-            f"{type(thing).__name__} does not say what its settings are.",
-            hint="Give it a __repr__ that names them (a seed instead of a generator), so that stored folds can be "
-            "told apart.",
-        )
-    return text
-
-
-def _parameters(value: Any) -> Any:
-    """An estimator's parameters and those of the estimators among them; its own repr leaves long ones out."""
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        own = {name: _parameters(part) for name, part in sorted(value.get_params(deep=False).items())}
-        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", "parameters": own}
-    if isinstance(value, list | tuple):
-        return [type(value).__name__, *(_parameters(part) for part in value)]
-    if isinstance(value, dict):
-        return [type(value).__name__, *([_parameters(key), _parameters(part)] for key, part in value.items())]
-    if inspect.isfunction(value) and value.__closure__ is None:
-        return [f"{value.__module__}.{value.__qualname__}", _source(value)]
-    return _settings(value)
-
-
-def _source(function: Any) -> str:
-    try:
-        return inspect.getsource(function)
-    except OSError:  # typed in: what it compiles to, without the addresses of what is nested in it
-        code = function.__code__
-        return f"{code.co_code.hex()} {code.co_names} {re.sub(' at 0x[0-9a-f]+', '', repr(code.co_consts))}"

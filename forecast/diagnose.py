@@ -23,12 +23,13 @@ import pandas as pd
 import torch
 
 from forecast.callable_module import make_callable
-from forecast.config import RECURRENT, Config
+from forecast.config import Config
 from forecast.diagnose_flow import GONE, Flow, flow, stretches
 from forecast.diagnose_probe import Probe, Training
 from forecast.diagnose_units import Units, saturation
 from forecast.family import FAMILY
 from forecast.model import Model, build_network
+from forecast.sections import RECURRENT
 from forecast.surroundings import cuda_devices
 from forecast.threads import threads
 from pipelines.errors import UsageError

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from forecast.config import TrainConfig
+from forecast.sections import TrainConfig
 
 Array = NDArray[np.float64]
 MOST_POINTS = 200  # of a curve that is written out

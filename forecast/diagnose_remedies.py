@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from forecast.config import RECURRENT, Config
+from forecast.config import Config
 from forecast.diagnose import Diagnosis, examine, refuse, watched_fit
 from forecast.model import Model
+from forecast.sections import RECURRENT
 from forecast.spans import settle
 from pipelines.errors import TrainingError, UsageError, did_you_mean
 from pipelines.panel import Panel

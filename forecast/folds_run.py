@@ -78,7 +78,7 @@ def keys_of(
     calibration: int,
 ) -> tuple[str, ...]:  # fmt: skip
     """One hash per cut. A warm fold's depends on all cuts before it."""
-    from forecast.model import versions
+    from forecast.folder import versions
 
     out: list[str] = []
     for cut in cuts:

@@ -24,23 +24,23 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from forecast import storage
 from forecast.config import Config, default_of
 from forecast.data import Span, StreamData
 from forecast.family import FAMILY
-from forecast.model import versions
+from forecast.folder import versions
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead, check_temperature, draw
 from forecast.nn.cores import State
 from forecast.nn.network import Network
-from forecast.surroundings import cuda_devices, interruptible, quiet
+from forecast.surroundings import cuda_devices
 from forecast.symbols import Symbols, Tokens, from_json, symbols_of
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.train import Progress
+from forecast.trainer import run_trainer
 from pipelines.batches import gather, pieces_of, plan_whole, rows_before
 from pipelines.errors import ArtifactError, TooShortError, TrainingError, UsageError
 from pipelines.prepared import Prepared
@@ -320,19 +320,7 @@ def _train(
     average = WeightAverage(network, train.average) if train.average else None
     module = ForecastModule(network, config, average)
     watch = _Watch(stream, updates_a_pass, progress)
-    with quiet():
-        try:
-            trainer = pl.Trainer(
-                accelerator=train.accelerator, devices=1, precision=train.precision, callbacks=[watch],
-                max_epochs=-(-epochs // stream.passes), logger=False, enable_checkpointing=False,
-                enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-            )  # fmt: skip
-        except (ValueError, RuntimeError, MisconfigurationException) as error:
-            raise UsageError(
-                f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use --accelerator auto or cpu."
-            ) from error
-        with interruptible():
-            trainer.fit(module, datamodule=stream)
+    run_trainer(module, stream, train, epochs=-(-epochs // stream.passes), core=config.model.core, callbacks=[watch])
     if average is not None:
         average.swap()
     network.to("cpu").eval()

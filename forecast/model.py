@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from forecast import reader, recursion, storage
 from forecast.config import Config
+from forecast.folder import pack, read_panel, unpack, versions, write_panel
 from forecast.nn.network import Network
 from forecast.reader import Standing
 from forecast.threads import threads
 from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
-from pipelines.grid import Grid
 from pipelines.panel import Panel
-from pipelines.pipeline import Pipeline, missing_future
+from pipelines.pipeline import Pipeline, require_future
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -136,14 +136,7 @@ class Model:
         if panel is not None:
             self.read(panel)
         history, standing = self._position()
-        lacking = missing_future(history.grid, self._last, history.future, history.covariates("future"), self.horizon)
-        if lacking:
-            series, stamp, covariate = lacking[0]
-            raise DataError(
-                f"the forecast needs {len(lacking)} known-future values that are missing, the first is {covariate!r} "
-                f"of series {series!r} at {stamp}.",
-                hint="Give rows for the whole horizon with these columns filled and the target empty.",
-            )
+        require_future(history, self._last, self.horizon)
         if self.lookback is not None and self._shortest() < self.lookback:
             raise TooShortError(
                 f"a series has {self._shortest()} rows, a window of this model reads {self.lookback}.",
@@ -275,7 +268,7 @@ class Model:
         )  # fmt: skip
         weights = {name: weight.contiguous().clone() for name, weight in self.network.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
-        save_file(_tensors(standing), folder / "state.safetensors")
+        save_file(pack(standing), folder / "state.safetensors")
         for name in ("weights", "state"):  # as readable as the other files: safetensors writes for the owner alone
             (folder / f"{name}.safetensors").chmod((folder / "pipeline.json").stat().st_mode)
         write_panel(self._whole(), folder)
@@ -312,7 +305,7 @@ class Model:
             network = build_network(config, pipeline)
             network.load_state_dict(weights)
             model = cls(config, pipeline, network, document["calibration"], document["facts"])
-            model._stand(read_panel(folder), _standing(load_file(folder / "state.safetensors")))
+            model._stand(read_panel(folder), unpack(load_file(folder / "state.safetensors")))
         except (KeyError, TypeError, RuntimeError, OSError, SafetensorError, UsageError, DataError) as error:
             raise ArtifactError(
                 f"{folder} does not hold what its manifest promises ({error}).",
@@ -387,55 +380,3 @@ def build_network(config: Config, pipeline: Pipeline) -> Network:
         torch.from_numpy(fitted.unit),
         len(fitted.ids),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of this toolkit and of what decides its numbers."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    out = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in ("forecast-toolkit", "torch", "numpy", "pandas", "scikit-learn", "pytorch-lightning"):
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            out[name] = "not installed"
-    return out
-
-
-def _tensors(standing: Standing) -> dict[str, torch.Tensor]:
-    out = {f"core.{i}": part for i, part in enumerate(standing.core)}
-    out |= {f"scans.{name}": torch.from_numpy(part) for name, part in standing.scans.items()}
-    out |= {name: getattr(standing, name) for name in ("features", "recent", "level", "ahead", "static")}
-    out |= {name: torch.from_numpy(getattr(standing, name)) for name in ("anchor", "scale")}
-    return {name: part.contiguous().clone() for name, part in out.items()}
-
-
-def _standing(stored: dict[str, torch.Tensor]) -> Standing:
-    # copies in torch's own memory, aligned as when they were written, so that products round alike
-    tensors = {name: part.clone() for name, part in stored.items()}
-    core = tuple(tensors[f"core.{i}"] for i in range(sum(name.startswith("core.") for name in tensors)))
-    scans = {name.removeprefix("scans."): part.numpy() for name, part in tensors.items() if name.startswith("scans.")}
-    parts = {name: tensors[name] for name in ("features", "recent", "level", "ahead", "static")}
-    return Standing(core=core, scans=scans, anchor=tensors["anchor"].numpy(), scale=tensors["scale"].numpy(), **parts)
-
-
-def write_panel(panel: Panel, folder: Path) -> None:
-    panel.frame.astype({"unique_id": str}).to_parquet(folder / "data.parquet", index=False)
-    if panel.future is not None:
-        panel.future.astype({"unique_id": str}).to_parquet(folder / "future.parquet", index=False)
-    about = {
-        "grid": panel.grid.to_json(), "roles": dict(panel.roles), "target": panel.target, "source": panel.source,
-        "notes": list(panel.notes), "meta": dict(panel.meta),
-    }  # fmt: skip
-    storage.dump_json(folder / "data.json", about)
-
-
-def read_panel(folder: Path) -> Panel:
-    about = storage.load_json(folder / "data.json")
-    future = folder / "future.parquet"
-    return Panel(
-        pd.read_parquet(folder / "data.parquet"), Grid(**about["grid"]), about["roles"],
-        future=pd.read_parquet(future) if future.is_file() else None, target=about["target"], source=about["source"],
-        notes=tuple(about["notes"]), meta=about["meta"],
-    )  # fmt: skip

@@ -32,7 +32,8 @@ from forecast.train import CHECK_UPDATES, fit, prepare_rows
 from pipelines.errors import LeakError, ToolkitError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
-from pipelines.prepared import PipelineSpec, Prepared
+from pipelines.prepared import Prepared
+from pipelines.spec import PipelineSpec
 
 Metric = Literal["mae", "pinball"]
 METRICS: tuple[str, ...] = ("mae", "pinball")

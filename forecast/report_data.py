@@ -15,7 +15,7 @@ import pandas as pd
 
 from forecast import evidence, metrics, storage
 from forecast.config import Config
-from forecast.model import read_panel
+from forecast.folder import read_panel
 from forecast.results import Backtest
 from forecast.spans import cut_spans
 from pipelines.errors import ArtifactError

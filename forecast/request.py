@@ -16,9 +16,9 @@ import pandas as pd
 from forecast import baselines
 from forecast.config import Config, locate, read_config
 from forecast.presets import preset_values
-from pipelines.errors import DataError, UsageError
+from pipelines.errors import UsageError
 from pipelines.panel import Panel
-from pipelines.pipeline import missing_future
+from pipelines.pipeline import require_future
 
 TICKER_OPTIONS = ("calendar", "adjust", "as_of", "deadline", "refresh")
 
@@ -141,14 +141,7 @@ def check_ahead(panel: Panel, horizon: int) -> None:
         DataError: a value is missing.
     """
     last = {name: pd.Timestamp(end) for name, end in zip(panel.ids, panel.ds[panel.offsets[1:] - 1], strict=True)}
-    lacking = missing_future(panel.grid, last, panel.future, panel.covariates("future"), horizon)
-    if lacking:
-        series, stamp, covariate = lacking[0]
-        raise DataError(
-            f"the forecast needs {len(lacking)} known-future values that are missing, the first is {covariate!r} "
-            f"of series {series!r} at {stamp}.",
-            hint="Give rows for the whole horizon with these columns filled and the target empty.",
-        )
+    require_future(panel, last, horizon)
 
 
 def data_request(flags: Mapping[str, Any], config: Config | None = None) -> DataRequest:

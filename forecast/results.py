@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from forecast import storage
-from forecast.model import read_panel, versions, write_panel
+from forecast.folder import read_panel, versions, write_panel
 from pipelines.errors import ArtifactError
 from pipelines.panel import Panel
 

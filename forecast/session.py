@@ -13,8 +13,8 @@ import optuna
 from forecast import storage
 from forecast import study as studies
 from forecast.config import Config
+from forecast.folder import read_panel, write_panel
 from forecast.folds_run import data_hash
-from forecast.model import read_panel, write_panel
 from forecast.objective import Sealed, WalkForward
 from forecast.space import Space
 from forecast.train import CHECK_UPDATES

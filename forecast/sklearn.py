@@ -30,9 +30,7 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_array, check_random_state
@@ -44,9 +42,10 @@ from forecast.family import FAMILY
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
 from forecast.spans import segment_of
-from forecast.surroundings import cuda_devices, interruptible, quiet
+from forecast.surroundings import cuda_devices
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
+from forecast.trainer import run_trainer
 from pipelines.batches import gather, pieces_of, plan_windows
 from pipelines.errors import UsageError
 from pipelines.prepared import Prepared
@@ -293,7 +292,7 @@ def _train(prepared: Prepared, config: Config) -> Network:
     data, train = config.data, config.train
     epochs = int(train.epochs)
     span = Span(pieces_of(prepared), prepared.observed)
-    with _ALONE, threads(train.threads), torch.random.fork_rng(devices=cuda_devices()), quiet():
+    with _ALONE, threads(train.threads), torch.random.fork_rng(devices=cuda_devices()):
         torch.manual_seed(train.seed)
         network = Network(config, prepared.x.shape[1], 0, 0, torch.from_numpy(prepared.unit))
         average = WeightAverage(network, train.average) if train.average else None
@@ -301,18 +300,7 @@ def _train(prepared: Prepared, config: Config) -> Network:
             prepared, span, lanes=int(data.lanes), k1=1, k2=1, lookback=data.lookback, passes=epochs, total=epochs,
             seed=train.seed,
         )  # fmt: skip
-        try:
-            trainer = pl.Trainer(
-                accelerator=train.accelerator, devices=1, precision=train.precision, max_epochs=1, logger=False,
-                enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-                num_sanity_val_steps=0, limit_val_batches=0, use_distributed_sampler=False,
-            )  # fmt: skip
-        except (ValueError, RuntimeError, MisconfigurationException) as error:
-            raise UsageError(
-                f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use 'auto' or 'cpu'."
-            ) from error
-        with interruptible():
-            trainer.fit(ForecastModule(network, config, average), datamodule=stream)
+        run_trainer(ForecastModule(network, config, average), stream, train, epochs=1, core=config.model.core)
         if average is not None:
             average.swap()
     return network.to("cpu")

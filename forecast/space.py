@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from forecast.config import DEFAULT_CORE, Config, default_of, locate, read_config
+from forecast.config import Config, default_of, locate, read_config
 from forecast.family import FAMILY
 from forecast.ranges import Choice, Range, Value
+from forecast.sections import DEFAULT_CORE
 from pipelines.errors import UsageError
 
 MOST_GRID = 100_000

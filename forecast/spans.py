@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecast.config import UNLOCATED, Config
+from forecast.config import Config
 from forecast.family import FAMILY
+from forecast.sections import UNLOCATED
 from pipelines.errors import TooShortError, UsageError
 from pipelines.features import Hold, Mean
 from pipelines.panel import Panel
-from pipelines.prepared import PipelineSpec
+from pipelines.spec import PipelineSpec
 
 Index = NDArray[np.int64]
 LEAST_TRAIN = 20  # rows; below this a net has nothing to learn from

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,9 +25,10 @@ from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
 from forecast.stop import calibrate, position_in, stop_loss, stop_plan
-from forecast.surroundings import cuda_devices, interruptible, quiet
+from forecast.surroundings import cuda_devices
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
+from forecast.trainer import run_trainer
 from pipelines.batches import (
     Chunk,
     Resident,
@@ -40,7 +40,8 @@ from pipelines.batches import (
 from pipelines.errors import DataError, TrainingError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
-from pipelines.prepared import PipelineSpec, Prepared
+from pipelines.prepared import Prepared
+from pipelines.spec import PipelineSpec
 
 Array = NDArray[np.float64]
 Prepare = Callable[[Panel, PipelineSpec, Spans], tuple[Pipeline, Prepared]]
@@ -200,28 +201,9 @@ def _train(
     average = WeightAverage(network, train.average) if train.average else None
     module = ForecastModule(network, config, average, probe)
     watch = _Watch(prepared, rank, config, stream, updates_a_pass, progress, checked)
-    with quiet():
-        try:
-            trainer = pl.Trainer(
-                accelerator=train.accelerator, devices=1, precision=train.precision, callbacks=[watch],
-                max_epochs=-(-_int(train.epochs) // stream.passes), logger=False, enable_checkpointing=False,
-                enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0,
-                use_distributed_sampler=False,
-            )  # fmt: skip
-        except (ValueError, RuntimeError, MisconfigurationException) as error:
-            raise UsageError(
-                f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use --accelerator auto or cpu."
-            ) from error
-        try:
-            with interruptible():
-                trainer.fit(module, datamodule=stream)
-        except RuntimeError as error:
-            if train.precision == "32-true" or "primitive" not in str(error):
-                raise
-            raise UsageError(
-                f"this processor cannot train {config.model.core} in {train.precision} (oneDNN: {error}).",
-                hint="Leave train.precision at 32-true, or use a GPU.",
-            ) from error
+    run_trainer(
+        module, stream, train, epochs=-(-_int(train.epochs) // stream.passes), core=config.model.core, callbacks=[watch]
+    )
     watch.restore(network)
     network.to("cpu").eval()
     return watch.history

@@ -28,13 +28,14 @@ from forecast import inference, metrics, report, run, storage, study_page, study
 from forecast import study as studies
 from forecast.backtest import backtest
 from forecast.callable_module import make_callable
-from forecast.config import POINT_HEADS, Config, locate
+from forecast.config import Config, locate
 from forecast.contenders import Net
 from forecast.cuts import test_rows
 from forecast.family import FAMILY
 from forecast.folds_run import data_hash
 from forecast.objective import ALSO, METRICS, Also, Metric, Sealed, folds_of
 from forecast.results import Backtest
+from forecast.sections import POINT_HEADS
 from forecast.session import SCHEMA, URL_VARIABLE, Session, attach, begin, folder_of, from_afar
 from forecast.space import Space, make_space
 from forecast.spans import settle

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pipelines.grid import Grid as Grid
     from pipelines.panel import Panel as Panel
     from pipelines.pipeline import Pipeline as Pipeline
-    from pipelines.prepared import PipelineSpec as PipelineSpec
     from pipelines.sources.files import read_csv as read_csv
     from pipelines.sources.files import read_parquet as read_parquet
+    from pipelines.spec import PipelineSpec as PipelineSpec
     from pipelines.tickers import load as load
 
 _WHERE = {
@@ -37,7 +37,7 @@ _WHERE = {
     "Grid": "pipelines.grid",
     "Panel": "pipelines.panel",
     "Pipeline": "pipelines.pipeline",
-    "PipelineSpec": "pipelines.prepared",
+    "PipelineSpec": "pipelines.spec",
     "ToolkitError": "pipelines.errors",
     "WalkForwardSplit": "pipelines.folds",
     "Windows": "pipelines.batches",

@@ -32,7 +32,6 @@ from pipelines.panel import Panel
 from pipelines.prepared import (
     LEVEL,
     Fitted,
-    PipelineSpec,
     Prepared,
     Preparer,
     blocks,
@@ -41,6 +40,7 @@ from pipelines.prepared import (
     static_values,
 )
 from pipelines.scale import Kind, Scaler
+from pipelines.spec import PipelineSpec
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -281,6 +281,22 @@ def missing_future(
         for name in names
         if (series, stamp, name) not in have
     ]
+
+
+def require_future(panel: Panel, last: Mapping[str, pd.Timestamp], horizon: int) -> None:
+    """Refuse a panel whose known-future covariates do not reach ``horizon`` steps behind the stamps ``last``.
+
+    Raises:
+        DataError: a value is missing; the first is named.
+    """
+    lacking = missing_future(panel.grid, last, panel.future, panel.covariates("future"), horizon)
+    if lacking:
+        series, stamp, covariate = lacking[0]
+        raise DataError(
+            f"the forecast needs {len(lacking)} known-future values that are missing, the first is {covariate!r} "
+            f"of series {series!r} at {stamp}.",
+            hint="Give rows for the whole horizon with these columns filled and the target empty.",
+        )
 
 
 def _fit_series(train: Panel, name: str, values: Array, kind: Kind, where: Index, total: int) -> Scaler:

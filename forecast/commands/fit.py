@@ -100,7 +100,7 @@ def show_run(console: Console, run: Run) -> None:
 
 def horizon_note(model: Any) -> str:
     """What the point forecast and its intervals are."""
-    from forecast.config import POINT_HEADS
+    from forecast.sections import POINT_HEADS
 
     levels = " and ".join(f"{level} %" for level in model.levels)
     point = "point forecast" if model.config.model.head in POINT_HEADS and not model.config.data.log else "median"

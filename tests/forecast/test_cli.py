@@ -217,8 +217,8 @@ def test_data_commands(place: Path) -> None:
 
 
 def test_the_config_knows_every_core() -> None:
-    from forecast.config import CORES
     from forecast.nn.cores import CORES as REGISTRY
+    from forecast.sections import CORES
 
     assert set(CORES) == set(REGISTRY)
 

@@ -25,7 +25,7 @@ from forecast.train import fit
 from pipelines.batches import gather, pieces_of, plan_streams
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
-from pipelines.prepared import PipelineSpec
+from pipelines.spec import PipelineSpec
 from tests.forecast.walks import small, walks
 
 

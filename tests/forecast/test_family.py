@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import forecast
-from forecast.config import Config, ModelConfig
+from forecast.config import Config
 from forecast.family import FAMILY
 from forecast.model import Model
 from forecast.nn.cores import CORES
+from forecast.sections import ModelConfig
 from pipelines.errors import UsageError
 
 HEADS = [head for head in get_args(ModelConfig.model_fields["head"].annotation) if head != "auto"]

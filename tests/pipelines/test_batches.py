@@ -24,7 +24,8 @@ from pipelines.batches import (
 )
 from pipelines.errors import TooShortError, UsageError
 from pipelines.pipeline import Pipeline
-from pipelines.prepared import PipelineSpec, Prepared
+from pipelines.prepared import Prepared
+from pipelines.spec import PipelineSpec
 
 lengths = st.lists(st.integers(1, 90), min_size=1, max_size=6)
 

@@ -10,7 +10,7 @@ from pipelines.grid import Grid
 from pipelines.onward import strides
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
-from pipelines.prepared import PipelineSpec
+from pipelines.spec import PipelineSpec
 
 ROWS = np.array([3, 60, 61, 99, 100 + 60, 100 + 79])
 

@@ -15,8 +15,8 @@ from pipelines.errors import DataError, TooShortError, UsageError, ValueRangeErr
 from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline, missing_future
-from pipelines.prepared import PipelineSpec
 from pipelines.scale import Scaler
+from pipelines.spec import PipelineSpec
 
 SPECS = {
     "price": PipelineSpec(horizon=4, log=True, scale="volatility", unit="step"),

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 import forecast
-from forecast.config import RECURRENT, Config
+from forecast.config import Config
 from forecast.nn import decoder as module
 from forecast.nn.cores import build_core
 from forecast.nn.decoder import RecurrentDecoder
+from forecast.sections import RECURRENT
 from pipelines.errors import UsageError
 from pipelines.panel import Panel
 
