@@ -1,33 +1,18 @@
-"""Reading: one pass over a history against an origin-by-origin loop, forecasts equal; origins/s beside the peers'."""
+"""Reading: one pass over a history against an origin-by-origin loop, forecasts equal (peers: `benchmarks/peers.py`)."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import time
 
 import numpy as np
 import torch
-from common import RESULTS, Row, daily, finish, hourly, interleave, panel
+from common import Row, daily, finish, hourly, interleave, panel
 
 from forecast.train import fit
 
 ORIGINS = 2000
 HORIZON = 24
-
-
-def speed_of_peers() -> dict[str, float]:
-    """Origins/s of the peers' backtests as `benchmarks/peers.py` measured them on this machine, else nothing."""
-    path = RESULTS / "peers.json"
-    if not path.is_file():
-        return {}
-    runs = json.loads(path.read_text("utf-8"))["details"].get("runs", [])
-    found: dict[str, list[float]] = {}
-    for run in runs:
-        if run["task"] == "backtest" and run["peer"] != "toolkit":
-            found.setdefault(run["peer"], []).append(run["origins_per_s"])
-    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def main() -> None:
@@ -82,22 +67,6 @@ def main() -> None:
             f"{middle:,.0f} origins/s against {1 / each:,.0f}",
         ),
     ]
-    peers = speed_of_peers()
-    for name, wanted in (("darts", 20.0), ("neuralforecast", 5.0)):
-        if name in peers:
-            middle_, low, high = (speed / peers[name] for speed in (middle, speeds[0], speeds[-1]))
-            table.append(
-                Row(
-                    f"backtest without refit, {ORIGINS} origins of one series, origins/s over {name}'s",
-                    f">= {wanted:g}",
-                    middle_,
-                    low,
-                    high,
-                    middle_ >= wanted,
-                    "x",
-                    f"{peers[name]:,.0f}/s",
-                )
-            )
     many = panel(hourly(100, 2000), "h")
     global_model = fit(many, horizon=HORIZON, hidden=64, layers=2, head="point", skip=0, epochs=1)
     at = np.concatenate([np.arange(low + 1200, low + 1976) for low in many.offsets[:-1]])
@@ -114,7 +83,7 @@ def main() -> None:
             "/s",
         )
     )
-    finish("read", table, {"threads": options.threads, "origins": ORIGINS, "peers": peers, "seconds": took.seconds})
+    finish("read", table, {"threads": options.threads, "origins": ORIGINS, "seconds": took.seconds})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from forecast.nn.cores import detach_state
 from forecast.nn.network import Network
 from forecast.spans import cut_spans, pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
+from forecast.trainer import run_trainer
 from pipelines.batches import Batch, gather, pieces_of, rows_before
 from pipelines.pipeline import Pipeline
 from pipelines.prepared import Prepared
@@ -101,12 +102,8 @@ def trainer_steps(job: Job, net: Network, count: int, passes: int) -> float:
     stream.source, stream.passes = job.source, passes
     stream.plan = lambda: job.plan  # type: ignore[method-assign, attr-defined]
     clock = Clock()
-    with training.quiet():
-        trainer = pl.Trainer(
-            accelerator="cpu", devices=1, callbacks=[clock], max_epochs=1, logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, limit_val_batches=0,
-        )  # fmt: skip
-        trainer.fit(ForecastModule(net, job.config, WeightAverage(net, 0.99)), datamodule=stream)
+    module = ForecastModule(net, job.config, WeightAverage(net, 0.99))
+    run_trainer(module, stream, job.config.train, epochs=1, core=job.config.model.core, callbacks=[clock])
     return clock.ended - clock.began
 
 
@@ -226,7 +223,7 @@ def main() -> None:
         "quantile head, lanes 16, skip": {"lanes": 16},
     }.items():
         job = Job(panel(daily(20_000)), horizon=24, hidden=64, k1=64, **settings)
-        (middle, low, high), each = step_ratio(job, options.repeats, 2)
+        (middle, low, high), each = step_ratio(job, options.repeats, 6)
         rows.append(
             Row(
                 f"training step through the toolkit / plain torch loop ({name})",
@@ -256,8 +253,8 @@ def main() -> None:
     sizes = [(16, 64)] if options.quick else [(lanes, hidden) for lanes in (16, 64) for hidden in (32, 64, 128)]
     for lanes, hidden in sizes:
         (middle, low, high), speed_ = fit_ratio(
-            panel(daily(40_000)), max(5, options.repeats - 2), horizon=24, lanes=lanes, hidden=hidden, layers=2, k1=64,
-            head="point", skip=0, epochs=8 if lanes == 16 else 16, patience=1000, stop=0.05, holdout=0.05,
+            panel(daily(40_000)), options.repeats, horizon=24, lanes=lanes, hidden=hidden, layers=2, k1=64,
+            head="point", skip=0, epochs=16 if hidden < 128 else 8, patience=1000, stop=0.05, holdout=0.05,
         )  # fmt: skip
         rows.append(
             Row(

@@ -1,28 +1,78 @@
-"""One table of everything in results/: target, what was wanted, what was measured, met or not, machine, versions."""
+"""One table of everything in results/: target, what was wanted, what was measured, met or not, machine, versions.
+
+Printed, and written where people read it: whole as results/README.md, its headlines into the README of the project.
+"""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 from common import RESULTS, table
 
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN, END = "<!-- make bench writes what follows -->\n", "<!-- and ends here -->\n"
+# result, how the line in it begins, and the words for someone who has not read the issues
+HEADLINES = [
+    ("peers", "training, daily data, origins/s over neuralforecast", "training, origins/s over NeuralForecast's"),
+    ("peers", "training, daily data, origins/s over darts", "training, origins/s over Darts'"),
+    ("peers", "fit time to the best validation error a peer reaches (daily)", "time to the better peer's error: daily"),
+    ("peers", "fit time to the best validation error a peer reaches (hourly)", "the same: 100 hourly series"),
+    ("peers", "fit time to the best validation error a peer reaches (etth1)", "the same: ETTh1"),
+    ("peers", "backtest of 2,000 origins over neuralforecast", "backtest of 2,000 origins, over NeuralForecast's"),
+    ("peers", "backtest of 2,000 origins over darts", "backtest of 2,000 origins, over Darts'"),
+    ("peers", "process start to printed forecast (5,000 points, 10 passes) over neuralforecast",
+     "process start to printed forecast over NeuralForecast's"),
+    ("step", "origins/s of forecast.fit / plain stream loop (lanes 16, hidden 64)",
+     "`forecast.fit` over a bare torch loop, origins/s"),
+    ("start", "peak memory of the job", "memory above `import torch, pytorch_lightning`"),
+]  # fmt: skip
 
-def main() -> None:
-    seen = set()
-    for path in sorted(RESULTS.glob("*.json")):
-        document = json.loads(path.read_text("utf-8"))
-        if "rows" not in document:
-            continue
+
+def documents() -> list[dict[str, Any]]:
+    """The results that hold rows, by name."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    return [document for document in found if "rows" in document]
+
+
+def whole(found: list[dict[str, Any]]) -> str:
+    """All rows, a table per result, and the machines they were measured on."""
+    parts, seen = ["# What the benchmarks measured\n"], set()
+    for document in found:
         machine = document["machine"]
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-        threads = document["details"].get("threads", "?")
         seen.add(f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {versions}")
-        load = machine["load"][0]
-        print(f"\n{document['name']} ({machine['time']}, {threads} threads, load of the machine {load:.1f})\n")
-        print(table(document["rows"]))
-    print()
-    for line in sorted(seen):
-        print(line)
+        threads = document["details"].get("threads")
+        how = [machine["time"], *([f"{threads} threads"] if threads else []), f"load {machine['load'][0]:.1f}"]
+        parts.append(f"## {document['name']} ({', '.join(how)})\n\n{table(document['rows'])}\n")
+    return "\n".join([*parts, *(f"{line}  " for line in sorted(seen))]) + "\n"
+
+
+def headlines(found: list[dict[str, Any]]) -> str:
+    """The lines for the README; those that were not measured are left out."""
+    rows = {(document["name"], row["target"]): row for document in found for row in document["rows"]}
+    picked = [
+        {**row, "target": words, "note": ""}
+        for name, begin, words in HEADLINES
+        for (where, target), row in rows.items()
+        if where == name and target.startswith(begin)
+    ]
+    return table(picked) + "\n"
+
+
+def write_readme(text: str, lines: str) -> str:
+    """``text`` with ``lines`` between the two marks."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + lines + END + rest.split(END)[1]
+
+
+def main() -> None:
+    found = documents()
+    text = whole(found)
+    (RESULTS / "README.md").write_text(text, "utf-8")
+    README.write_text(write_readme(README.read_text("utf-8"), headlines(found)), "utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -324,11 +324,12 @@ def _trade(asked: Asked, result: Backtest, tried: int) -> dict[str, Any]:
     from forecast import trade
 
     grid = asked.panel.grid
-    periods = 252.0 if grid.calendar is not None or grid.freq == "B" else 365.25 * 86_400 / grid.step_seconds
     trials = tried + sum(len(asked.seeds) if one.seeded else 1 for one in asked.contenders)
     out: dict[str, Any] = {}
     for name in asked.names:
-        card = trade.from_frame(result.frame, name, stride=asked.stride, periods=periods, trials=max(1, trials))
+        card = trade.from_frame(
+            result.frame, name, stride=asked.stride, periods=grid.steps_a_year, trials=max(1, trials)
+        )
         curves = {column: card.equity[column].tolist() for column in card.equity}
         out[name] = {**card.to_json(), "equity": {"ds": [str(stamp) for stamp in card.equity.index], **curves}}
     return out

@@ -16,6 +16,10 @@ _GRADIENT = tuple(
         "keep", "activation", "slowness",
     )
 )  # fmt: skip
+_OF_FORECASTS = (
+    "data.strategy", "data.scaler", "data.short", "data.long", "data.features", "data.calendar", "data.clip",
+    "data.lookback", "model.decoder", "model.quantiles", "model.loss", "model.kernel", "model.segment", *_ESN,
+)  # fmt: skip
 
 
 def idle(config: Config) -> list[str]:
@@ -41,11 +45,30 @@ def idle(config: Config) -> list[str]:
         (("data.lookback",), windows, "only windows have a length, and this net reads a stream"),
         (("data.k1", "data.k2"), not windows, "only streams are cut into chunks, and this net reads windows"),
     ]
+    return [text for names, read, why in rules if not read for text in _asked_in_vain(config, names, why)]
+
+
+def idle_in_generator(config: Config) -> list[str]:
+    """The same for a generator of symbols, which has no span to stop by, no covariates and no units.
+
+    Example:
+        >>> idle_in_generator(Config.make({"train": {"keep": "last"}}))
+        ['train.keep=last does nothing: a generator trains to the end and keeps the last weights.']
+    """
+    rules = {
+        ("train.keep", "train.patience"): "a generator trains to the end and keeps the last weights",
+        ("data.stop", "data.holdout"): "a generator holds out the last tenth of its text",
+        ("model.classes",): "a generator has as many classes as there are symbols",
+        _OF_FORECASTS: "a generator reads symbols, not values",
+    }
+    return [text for names, why in rules.items() for text in _asked_in_vain(config, names, why)]
+
+
+def _asked_in_vain(config: Config, names: tuple[str, ...], why: str) -> list[str]:
     values = config.to_json()
     out = []
-    for names, read, why in rules:
-        for name in () if read else names:
-            section, field = name.split(".")
-            if values[section][field] != default_of(name, core):
-                out.append(f"{name}={values[section][field]} does nothing: {why}.")
+    for name in names:
+        section, field = name.split(".")
+        if values[section][field] != default_of(name, config.model.core):
+            out.append(f"{name}={values[section][field]} does nothing: {why}.")
     return out

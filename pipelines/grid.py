@@ -109,6 +109,14 @@ class Grid:
         year = 365.25 * _DAY_SECONDS
         return max(1, round(year / step)) if step < 0.6 * year else 1
 
+    @property
+    def steps_a_year(self) -> float:
+        """Steps in a year: of an exchange 252 sessions of as many bars as each has, more where it closes less often."""
+        if self.calendar is None and self.freq != "B":
+            return 365.25 * _DAY_SECONDS / self.step_seconds
+        bars = sessions.bars_a_day(self.calendar, self.step_seconds) if self.calendar and self.intraday else 1
+        return {"24/7": 365.25, sessions.WEEK: 365.25 * 5 / 7}.get(self.calendar or "", 252.0) * bars
+
     def wall_clock(self, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """What clocks on the wall show at ``stamps`` (differs only where ``tz`` is set)."""
         if self.tz is None:

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
+import tempfile
 import time
 
 import job
 import numpy as np
-import torch
-from common import panel
+import pandas as pd
 
-import forecast.train as training
-
-torch.set_num_threads(job.THREADS)
 NET = {"horizon": job.HORIZON, "hidden": job.HIDDEN, "layers": job.LAYERS, "dropout": job.DROPOUT}
 SAME = {**NET, "head": "point", "skip": 0}
 
 
+def from_start(task: argparse.Namespace) -> None:
+    """`forecast fit` as it is typed: it also scores a holdout span, draws a plot and writes its page."""
+    from forecast.cli import main as command
+
+    values, freq = job.series(task.data)
+    with tempfile.TemporaryDirectory() as name:
+        stamps = pd.date_range("2005-01-01", periods=values.shape[1], freq=freq)
+        pd.DataFrame({"time": stamps, "value": values[0]}).to_csv(f"{name}/daily.csv", index=False)
+        source = ["--csv", f"{name}/daily.csv", "--time", "time", "--target", "value", "--out", f"{name}/run"]
+        settings = [f"model.{key}={SAME[key]}" for key in ("hidden", "layers", "dropout", "head", "skip")]
+        sets = [part for each in [*settings, "train.patience=1000"] for part in ("--set", each)]
+        sys.argv = ["forecast", "fit", *source, "--horizon", str(job.HORIZON), "--epochs", "10", *sets]
+        try:
+            command()
+        except SystemExit as done:
+            if done.code:
+                raise
+    job.emit("toolkit", task)
+
+
 def main() -> None:
     task = job.options()
+    if task.task == "job":
+        from_start(task)
+        return
+    import torch
+    from common import panel
+
+    import forecast.train as training
+
+    torch.set_num_threads(job.THREADS)
     values, freq = job.series(task.data)
     data = panel(values.astype(np.float64), freq)
     if task.task == "train":

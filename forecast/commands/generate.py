@@ -44,6 +44,7 @@ def generate(
 ) -> None:
     from forecast import storage
     from forecast.commands import screen
+    from forecast.idle import idle_in_generator
     from forecast.request import check_free, config_of
     from pipelines.errors import UsageError
 
@@ -55,12 +56,13 @@ def generate(
         )
     if not seed_text:
         raise UsageError("there is nothing to go on from.", hint="Give at least one character as --seed-text.")
-    idle = [name for name, value in ({"model": model, "out": out} | settings).items() if value and name != "seed"]
-    if run is not None and idle:
+    given = [name for name, value in ({"model": model, "out": out} | settings).items() if value and name != "seed"]
+    if run is not None and given:
         raise UsageError(
-            f"--{idle[0].rstrip('_')} goes with --text: a saved generator is as it is.", hint="Leave it out."
+            f"--{given[0].rstrip('_')} goes with --text: a saved generator is as it is.", hint="Leave it out."
         )
     config = config_of({"preset": None, **settings}, core=model)
+    screen.show_warnings(idle_in_generator(config))
     check_free(out)
     written = "" if text is None else read_text(text)
     with screen.bar("training") as bar:

@@ -6,7 +6,7 @@ import pytest
 
 from forecast.config import Config
 from forecast.family import FAMILY
-from forecast.idle import idle
+from forecast.idle import idle, idle_in_generator
 from forecast.presets import PRESETS, preset_values
 
 
@@ -40,3 +40,19 @@ def test_defaults_are_not_complained_about(core: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_hold_nothing_idle(name: str) -> None:
     assert idle(Config.make(preset_values(name))) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"train": {"patience": 3, "lr": 0.01}}, ["train.patience=3 does nothing: a generator trains to the end"]),
+        ({"data": {"holdout": 0.3, "k1": 16}}, ["data.holdout=0.3 does nothing: a generator holds out"]),
+        ({"model": {"classes": 7, "hidden": 8}}, ["model.classes=7 does nothing: a generator has as many"]),
+        ({"model": {"decoder": "recurrent"}}, ["model.decoder=recurrent does nothing: a generator reads symbols"]),
+        ({}, []),
+    ],
+)
+def test_a_generator_says_what_it_does_not_read(settings: dict[str, dict[str, object]], said: list[str]) -> None:
+    found = idle_in_generator(Config.make(settings))
+    assert len(found) == len(said)
+    assert all(sentence.startswith(start) for sentence, start in zip(found, said, strict=True))

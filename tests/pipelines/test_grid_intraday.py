@@ -63,3 +63,18 @@ def test_hours_of_currencies_skip_the_weekend_of_london() -> None:
     summer = week.after(pd.Timestamp("2024-07-05 21:00"), 3)
     assert clock(summer) == ["05 22:00", "07 23:00", "08 00:00"]
     assert (week.season, str(week)) == (24, "24/5 sessions, h bars")
+
+
+@pytest.mark.parametrize(
+    ("grid", "steps"),
+    [
+        (NEW_YORK, 252 * 7),
+        (Grid("D", calendar="XNYS"), 252),
+        (Grid("B"), 252),
+        (Grid("h"), 24 * 365.25),
+        (Grid("h", "24/5", tz="UTC"), 24 * 365.25 * 5 / 7),
+        (Grid("D"), 365.25),
+    ],
+)
+def test_a_year_has_as_many_steps_as_there_are_bars_in_its_sessions(grid: Grid, steps: float) -> None:
+    assert grid.steps_a_year == pytest.approx(steps)
