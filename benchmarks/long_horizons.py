@@ -39,6 +39,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "without the linear skip": {"skip": 0},
     "without averaged weights": {"average": 0.0},
     "relative to the last value instead of the mean": {"anchor": "last"},
+    "volatility and weekdays as features too": {"volatility": True, "calendar": True},
     "levels beside relative features": {"features": "both"},
     "levels instead of relative features": {"features": "level"},
     "squared instead of Huber loss": {"loss": "mse"},

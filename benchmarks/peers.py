@@ -1,7 +1,8 @@
 """This toolkit against NeuralForecast and Darts in their own environments (`make bench-peers` makes them).
 
-One process at a time, the three in turn, so that a slow minute hits all. Writes results/peers.json, which the other
-benchmarks read. Peers that are not installed are named and left out.
+One process at a time, the three in turn, so that a slow minute hits all. Every process is kept in
+results/peers_runs.json as soon as it ends, so that an interrupted comparison goes on where it was (``--fresh`` begins
+anew); the table goes to results/peers.json. Peers that are not installed are named and left out.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import Row, finish
+from common import RESULTS, Row, finish
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
+RUNS = RESULTS / "peers_runs.json"
 BUDGETS = (500, 2000)  # updates a peer is given; its better error counts, with the time that one took
 RUNNERS = {
     "toolkit": (Path(sys.executable), "toolkit_runner.py"),
@@ -44,6 +47,26 @@ def run(peer: str, threads: int, **arguments: object) -> dict[str, Any] | None:
         print(f"{peer} {arguments} failed:\n{done.stderr[-1500:]}", file=sys.stderr)
         return None
     return {**json.loads(line.removeprefix("BENCHJSON ")), "wall_s": wall}
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """What has been run, by what was asked."""
+    found: dict[str, dict[str, Any]] = json.loads(RUNS.read_text("utf-8")) if RUNS.is_file() else {}
+    return found
+
+
+def complete(asked: dict[str, Any], threads: int) -> None:
+    """Run what was asked unless that is done, and keep what it says."""
+    key = json.dumps({**asked, "threads": threads}, sort_keys=True)
+    if key in kept():
+        return
+    found = run(threads=threads, **asked)
+    if found is None:
+        return
+    print(f"{key} in {found['wall_s']:.0f} s", file=sys.stderr)
+    RESULTS.mkdir(exist_ok=True)
+    with FileLock(f"{RUNS}.lock"):  # another process may compare other data meanwhile
+        RUNS.write_text(json.dumps({**kept(), key: found}, indent=1) + "\n", "utf-8")
 
 
 def speeds(runs: list[dict[str, Any]], task: str, data: str, peer: str, key: str = "origins_per_s") -> list[float]:
@@ -100,30 +123,32 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tasks", nargs="+", default=["train", "backtest", "job", "accuracy"])
+    parser.add_argument("--fresh", action="store_true", help="forget what was run before")
     parser.add_argument("--data", nargs="+", default=["daily", "hourly", "etth1"], help="of the accuracy task")
     options = parser.parse_args()
     present = [name for name, (python, _) in RUNNERS.items() if python.exists()]
     for name in RUNNERS:
         if name not in present:
             print(f"{name} is not installed: make bench-peers", file=sys.stderr)
-    runs: list[dict[str, Any]] = []
-
-    def collect(task: str, data: str, seed: int, peers: list[str], **extra: object) -> None:
-        for peer in peers:
-            found = run(peer, options.threads, task=task, data=data, seed=seed, **extra)
-            runs.extend([found] if found else [])
-
+    if options.fresh:
+        RUNS.unlink(missing_ok=True)
     others = [name for name in present if name != "toolkit"]
+    asked: list[dict[str, Any]] = []
     for repeat in range(1, options.repeats + 1):
         for task, data in (("train", "daily"), ("train", "hourly"), ("backtest", "daily"), ("job", "daily")):
             if task in options.tasks:
-                collect(task, data, repeat, present)
+                asked += [{"peer": peer, "task": task, "data": data, "seed": repeat} for peer in present]
     if "accuracy" in options.tasks:
         for data in options.data:
             for seed in (1, 2, 3):
-                for steps in BUDGETS:
-                    collect("accuracy", data, seed, others, steps=steps)
-                collect("accuracy", data, seed, ["toolkit"])
+                one = {"task": "accuracy", "data": data, "seed": seed}
+                asked += [{"peer": peer, **one, "steps": steps} for steps in BUDGETS for peer in others]
+                asked += [{"peer": "toolkit", **one}]
+    for each in asked:
+        complete(each, options.threads)
+    runs = sorted(
+        (each for each in kept().values() if each["threads"] == options.threads), key=lambda each: int(each["seed"])
+    )
     rows = [
         compare(runs, "train", data, peer, 80, f"training, {data} data, origins/s")
         for data in ("daily", "hourly")
@@ -135,7 +160,7 @@ def main() -> None:
     ]
     rows += [start_up(runs, peer) for peer in others]
     rows += [to_equal_error(runs, data) for data in options.data]
-    finish("peers", [row for row in rows if row is not None], {"threads": options.threads, "runs": runs})
+    finish("peers", [row for row in rows if row is not None], {"threads": options.threads})
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ _GRADIENT = tuple(
     )
 )  # fmt: skip
 _OF_FORECASTS = (
-    "data.strategy", "data.scaler", "data.short", "data.long", "data.features", "data.calendar", "data.clip",
-    "data.lookback", "model.decoder", "model.quantiles", "model.loss", "model.kernel", "model.segment", *_ESN,
+    "data.strategy", "data.scaler", "data.short", "data.long", "data.features", "data.volatility", "data.calendar",
+    "data.clip", "data.lookback", "model.decoder", "model.quantiles", "model.loss", "model.kernel", "model.segment",
+    *_ESN,
 )  # fmt: skip
 
 
@@ -43,6 +44,7 @@ def idle(config: Config) -> list[str]:
         (_ESN, core == "esn", f"only esn reads it, and this is {core}"),
         (_GRADIENT, member.gradient, f"the readout of {core} is solved for, not trained by gradients"),
         (("data.lookback",), windows, "only windows have a length, and this net reads a stream"),
+        (("data.volatility",), config.data.features != "level", "it goes with relative features"),
         (("data.k1", "data.k2"), not windows, "only streams are cut into chunks, and this net reads windows"),
     ]
     return [text for names, read, why in rules if not read for text in _asked_in_vain(config, names, why)]

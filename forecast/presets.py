@@ -23,10 +23,10 @@ class Preset:
     target: str | None = None
 
 
-# The recipe for long horizons: features and targets relative to a causal mean, much dropout, a linear skip, averaged
-# weights. What each part does on a validation span: benchmarks/long_horizons.py --parts.
+# The recipe for long horizons: few features, they and targets relative to a causal mean, much dropout, a linear skip,
+# averaged weights. What each part does on a validation span: benchmarks/long_horizons.py --parts.
 _STREAM: dict[str, Any] = {
-    "data": {"mode": "stream", "features": "relative", "k1": 64},
+    "data": {"mode": "stream", "features": "relative", "volatility": False, "calendar": "shortest", "k1": 64},
     "model": {"layers": 1, "hidden": 64, "dropout": 0.5, "head": "point", "loss": "huber"},
     "train": {"lr": 5e-4, "average": 0.995, "updates": 2000, "patience": 10},
 }

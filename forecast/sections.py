@@ -71,8 +71,21 @@ class DataConfig(Section):
         default="relative",
         description="What the net reads: values relative to causal means, the value itself, or both.",
     )
-    calendar: bool = True
+    volatility: bool = Field(
+        default=True, description="Relative features: also show the net how much values have lately moved."
+    )
+    calendar: bool | Literal["shortest"] = Field(
+        default=True,
+        description="Show the net the cycles that suit the step (time of day, week or year), or only the shortest.",
+    )
     clip: float = Field(default=10.0, gt=0)
+
+    @field_validator("calendar", mode="before")
+    @classmethod
+    def _calendar(cls, value: object) -> object:
+        if isinstance(value, bool) or str(value).lower() in ("true", "false", "shortest"):
+            return value
+        raise ValueError("must be true, false or shortest")
 
     @property
     def reach(self) -> int:

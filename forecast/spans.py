@@ -215,5 +215,6 @@ def pipeline_spec(config: Config) -> PipelineSpec:
         horizon=data.reach, log=bool(data.log), anchor=_settled(data.anchor), scale=_settled(data.scale),
         unit=_settled(data.unit), features=data.features,
         scaler=data.scaler, season=data.season, short=data.short, long=data.long,
-        calendar=data.calendar, context=max(0, skip - 1), clip=data.clip, place=FAMILY[config.model.core].place,
+        volatility=data.volatility, calendar=data.calendar,
+        context=max(0, skip - 1), clip=data.clip, place=FAMILY[config.model.core].place,
     )  # fmt: skip

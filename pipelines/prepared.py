@@ -125,7 +125,8 @@ class Preparer:
 
     @property
     def calendar_parts(self) -> tuple[str, ...]:
-        return calendar_parts(self.fitted.step_seconds) if self.spec.calendar else ()
+        parts = calendar_parts(self.fitted.step_seconds) if self.spec.calendar else ()
+        return parts[:1] if self.spec.calendar == "shortest" else parts
 
     def _bank(self) -> list[tuple[str, str, Scan]]:
         """(name, source column, scan) of every feature that reads values, in the order of the columns."""
@@ -137,7 +138,7 @@ class Preparer:
                 ("gap", "y", Gap(fitted.short, fitted.long)),
                 ("difference", "y", Difference(1)),
                 *([("seasonal", "y", Difference(fitted.season))] if fitted.season > 1 else []),
-                ("volatility", "y", Volatility(fitted.long)),
+                *([("volatility", "y", Volatility(fitted.long))] if self.spec.volatility else []),
             ]
         if kind != "relative":
             own.append((LEVEL, "y", Tail(1)))

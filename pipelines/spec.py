@@ -25,7 +25,8 @@ class PipelineSpec:
         season, short, long: steps; ``None`` means the season of the grid, about one and about seven of them.
         features: show the net values ``"relative"`` to causal means and differences, the standardised ``"level"``
             itself, or ``"both"``.
-        calendar: also show time of day, week and year.
+        volatility: beside relative features, also show how much values have lately moved.
+        calendar: also show the cycles that suit the step (time of day, week or year), or the ``"shortest"`` of them.
         context: how many values before each origin a linear skip reads (0: none).
         clip: features beyond this many training standard deviations are cut off.
         place: also tell a net which series it reads: its place among the fitted ones, behind the static covariates.
@@ -41,7 +42,8 @@ class PipelineSpec:
     short: int | None = None
     long: int | None = None
     features: Literal["relative", "level", "both"] = "relative"
-    calendar: bool = True
+    volatility: bool = True
+    calendar: bool | Literal["shortest"] = True
     context: int = 0
     clip: float = 10.0
     place: bool = False

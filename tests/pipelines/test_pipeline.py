@@ -222,3 +222,11 @@ def test_constant_and_empty_columns_get_unit_one() -> None:
 def test_an_unknown_scaler() -> None:
     with pytest.raises(UsageError, match="Did you mean 'standard'"):
         Scaler.fit(np.ones((3, 1)), "standart")  # type: ignore[arg-type]
+
+
+def test_volatility_and_cycles_beyond_the_shortest_can_be_left_out(make_panel) -> None:
+    panel = make_panel(np.sin(np.arange(200) / 4) + 3, freq="h")
+    everything = Pipeline(PipelineSpec(horizon=4)).fit(panel).feature_names
+    fewer = Pipeline(PipelineSpec(horizon=4, volatility=False, calendar="shortest")).fit(panel).feature_names
+    assert set(everything) - set(fewer) == {"volatility", "weekday:sin", "weekday:cos"}
+    assert "hour:sin" in fewer
