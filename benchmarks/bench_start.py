@@ -24,6 +24,7 @@ PEAK = "\nprint([int(line.split()[1]) for line in open('/proc/self/status') if l
 def run(command: list[str], threads: int) -> tuple[float, float, str]:
     """(wall seconds, peak MB, stdout) of a fresh process."""
     env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed toolkit is compiled
     # files, not pipes: a pipe that nobody reads while the peak is watched would stop the process when it is full
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()

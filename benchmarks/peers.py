@@ -37,6 +37,7 @@ def run(peer: str, threads: int, **arguments: object) -> dict[str, Any] | None:
     for name, value in arguments.items():
         command += [f"--{name}", str(value)]
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # peers were compiled when they were installed
     if peer == "toolkit":
         env["PYTHONPATH"] = str(ROOT)
     began = time.perf_counter()
