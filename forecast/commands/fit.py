@@ -111,20 +111,21 @@ def forecast_table(forecast: Any, model: str, levels: list[int], most: int = 30)
     """The first ``most`` rows of a forecast as a table."""
     from rich.table import Table
 
-    from forecast.commands.screen import number, when
+    from forecast.commands.screen import number, whens
 
     several = forecast["unique_id"].nunique() > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in (["series"] if several else []) + ["date"]:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "date")
     for name in ["forecast", *(f"{side} {level} %" for level in levels for side in ("low", "high"))]:
         table.add_column(name, justify="right")
     chance = [f"{model}-up"] if f"{model}-up" in forecast else []
     for _ in chance:
         table.add_column("up", justify="right")
-    for row in forecast.head(most).to_dict("records"):
+    shown = forecast.head(most)
+    for row, stamp in zip(shown.to_dict("records"), whens(shown["ds"]), strict=True):
         cells = [str(row["unique_id"])] if several else []
-        cells += [when(row["ds"]), number(row[model])]
+        cells += [stamp, number(row[model])]
         cells += [number(row[f"{model}-{side}-{level}"]) for level in levels for side in ("lo", "hi")]
         cells += [percent(row[name]) for name in chance]
         table.add_row(*cells)

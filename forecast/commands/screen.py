@@ -135,6 +135,16 @@ def number(value: float | None) -> str:
     return f"{value:.4f}" if size >= 0.1 or size == 0 else f"{value:.3g}"
 
 
+def whens(stamps: Any) -> list[str]:
+    """A column of time stamps: days alone where all are midnight, seconds only where some stamp has them."""
+    import pandas as pd
+
+    index = pd.DatetimeIndex(stamps)
+    if (index == index.normalize()).all():
+        return [str(text) for text in index.strftime("%Y-%m-%d")]
+    return [str(text) for text in index.strftime("%Y-%m-%d %H:%M" + (":%S" if index.second.any() else ""))]
+
+
 def when(stamp: Any) -> str:
     """A time stamp without a meaningless midnight."""
     text = str(stamp).replace("T", " ")

@@ -267,3 +267,17 @@ def test_version_and_help(place: Path) -> None:
 def test_shell_completion(place: Path) -> None:
     done = run(cwd=place, env={"_FORECAST_COMPLETE": "complete_bash", "COMP_WORDS": "forecast f", "COMP_CWORD": "1"})
     assert "fit" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("stamps", "shown"),
+    [
+        (["2024-01-01", "2024-01-02"], ["2024-01-01", "2024-01-02"]),
+        (["2024-01-01 23:00", "2024-01-02"], ["2024-01-01 23:00", "2024-01-02 00:00"]),
+        (["2024-01-01 00:00:30", "2024-01-01 00:01"], ["2024-01-01 00:00:30", "2024-01-01 00:01:00"]),
+    ],
+)
+def test_a_column_of_stamps_has_one_form(stamps: list[str], shown: list[str]) -> None:
+    from forecast.commands.screen import whens
+
+    assert whens(pd.to_datetime(pd.Series(stamps))) == shown
