@@ -280,4 +280,4 @@ def test_shell_completion(place: Path) -> None:
 def test_a_column_of_stamps_has_one_form(stamps: list[str], shown: list[str]) -> None:
     from forecast.commands.screen import whens
 
-    assert whens(pd.to_datetime(pd.Series(stamps))) == shown
+    assert whens(pd.Series([pd.Timestamp(stamp) for stamp in stamps])) == shown
