@@ -38,6 +38,7 @@ from forecast.model import Model
 from forecast.results import Backtest
 from pipelines.errors import DataError, LeakError, TooShortError, UsageError
 from pipelines.panel import Panel
+from pipelines.where import plural
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -218,7 +219,7 @@ class _Auditor:
         stamps = np.unique(self.panel.ds)
         last = len(stamps) - 2
         if last < 1:
-            raise TooShortError(f"{len(stamps)} rows have no future to replace.", hint="Give more rows.")
+            raise TooShortError(f"{plural(len(stamps), 'row')} with no future to replace.", hint="Give more rows.")
         low = min(max(1, len(stamps) // 5), last)
         # the last origins are always among them: that is where off-by-one mistakes run out of rows
         sampled = self.rng.choice(np.arange(low, last + 1), size=min(count, last + 1 - low), replace=False)

@@ -20,6 +20,7 @@ from forecast.results import Backtest
 from forecast.spans import cut_spans
 from pipelines.errors import ArtifactError
 from pipelines.panel import Panel
+from pipelines.where import plural
 
 AUDIT = "audit.json"
 NOT_SCORED = "Nothing was held out for scoring, so nothing can be said about skill."
@@ -127,7 +128,7 @@ def _backtest(folder: Path, manifest: dict[str, Any]) -> Page:
     spans = {
         "train": f"{_day(first['train_start'])} to {_day(first['cutoff'])}: rows the first fold was fitted on",
         "test": f"{_day(first['test_start'])} to {_day(run.folds[-1]['test_end'])}: forecast and scored",
-        "folds": f"{len(run.folds)}, refit {refit}, an origin every {stride} rows, gap {asked.get('gap', 0)}",
+        "folds": f"{len(run.folds)}, refit {refit}, an origin every {_step(stride)}, gap {asked.get('gap', 0)}",
     }
     return Page(
         kind="backtest", name=folder.name, panel=run.panel, frame=run.frame, models=models,
@@ -191,6 +192,10 @@ def _read_forecast(file: Path) -> pd.DataFrame:
 
 def _no_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[:0]
+
+
+def _step(stride: int) -> str:
+    return "row" if stride == 1 else plural(stride, "row")
 
 
 def _day(stamp: str) -> str:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pipelines.errors import TooShortError, UsageError
 from pipelines.panel import Panel
 from pipelines.prepared import Prepared
+from pipelines.where import plural
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -204,7 +205,7 @@ def plan_windows(
     if not len(start):
         longest = max(p.stop - p.start for p in pieces)
         raise TooShortError(
-            f"the longest span has {longest} rows, a window needs {lookback}.",
+            f"the longest span has {plural(longest, 'row')}, a window needs {lookback}.",
             hint=f"Use --lookback {max(1, longest // 2)} or more data.",
         )
     if rng is not None:
@@ -367,8 +368,8 @@ def windows(panel: Panel, lookback: int, horizon: int = 1, *, stride: int = 1) -
         )
     if int(panel.lengths.max()) < lookback + horizon:
         raise TooShortError(
-            f"the longest series has {int(panel.lengths.max())} rows, lookback {lookback} and horizon {horizon} need "
-            f"{lookback + horizon}.",
+            f"the longest series has {plural(int(panel.lengths.max()), 'row')}, lookback {lookback} and horizon "
+            f"{horizon} need {lookback + horizon}.",
             hint="Use a shorter lookback or horizon.",
         )
     names = ("y", *panel.covariates("past"))

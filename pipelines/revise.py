@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipelines.errors import NoDataInRangeError
 from pipelines.sources.base import Bars, Fetched, Request, Source
+from pipelines.where import plural
 
 TOLERANCE = 1e-4
 OVERLAP = 10
@@ -166,11 +167,12 @@ def _sentence(record: dict[str, Any]) -> str:
     if record["rows_changed"]:
         size = record["largest_change"]
         parts.append(
-            f"{record['rows_changed']} rows from {record['first'][:10]} to {record['last'][:10]} changed"
+            f"{plural(record['rows_changed'], 'row')} from {record['first'][:10]} to {record['last'][:10]} changed"
             + (f" by up to {size:.2%}" if size is not None else ", some are now missing")
         )
     if record["rows_gone"]:
-        parts.append(f"{record['rows_gone']} rows are no longer delivered")
+        gone = record["rows_gone"]
+        parts.append(f"{plural(gone, 'row')} {'is' if gone == 1 else 'are'} no longer delivered")
     for key, word in (("actions_new", "new"), ("actions_gone", "withdrawn")):
         if record[key]:
             more = f" and {len(record[key]) - 1} more" if len(record[key]) > 1 else ""
