@@ -66,7 +66,7 @@ FAMILY: dict[str, Member] = {
         "Le, Jaitly and Hinton 2015, arXiv 1504.00941",
     ),
     "lstm": Member(
-        "long short-term memory: the default, remembers hundreds of steps",
+        "long short-term memory: the default; remembers tens of steps, hundreds with model.init=chrono",
         "Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000",
     ),
     "gru": Member(

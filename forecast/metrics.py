@@ -209,8 +209,8 @@ def score(
 
     Returns:
         Columns of ``by``, then ``model, n`` (rows with a known truth), ``missing`` (forecasts missing among
-        them), ``mae, rmse`` (units of y), ``mase, rmsse, smape`` (0 to 1), ``pinball`` (mean over the
-        quantiles held), ``crps`` (equals the MAE for a model without intervals), ``direction`` (share),
+        them), ``mae, rmse`` (units of y), ``mase, rmsse, smape`` (0 to 1: half of the M4 competition's), ``pinball``
+        (mean over the quantiles held), ``crps`` (equals the MAE for a model without intervals), ``direction`` (share),
         ``coverage_<level>`` (share), ``width_<level>`` (mean in units of y, infinite if any interval is),
         ``infinite_<level>`` (share of intervals without bound), ``log_loss, brier`` of the probability of going up
         (only where a model gives one),
