@@ -1,9 +1,9 @@
 """Configuration: frozen, validated, and strict about names.
 
 ``Config(data=..., model=..., train=...)``. Unknown keys are refused with "did you mean". A value of
-``"auto"`` is settled from the data by :func:`forecast.train.settle` before anything is built, and the
+``"auto"`` is settled from the data by :func:`forecast.spans.settle` before anything is built, and the
 settled configuration is what a run saves. Dotted names (``model.hidden``) are what ``--set`` and error
-messages use. A range in a field's annotation is what ``forecast tune`` searches unless told otherwise.
+messages use.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead, check_temperature, draw
 from forecast.nn.cores import State
 from forecast.nn.network import Network
+from forecast.spans import threads_for
 from forecast.surroundings import cuda_devices
 from forecast.symbols import Symbols, Tokens, from_json, symbols_of
 from forecast.tensors import device_chunks, tensors_of
@@ -279,11 +280,10 @@ def _settle(config: Config, core: str | None, length: int, symbols: int, setting
     epochs = asked.train.epochs
     if isinstance(epochs, str):
         epochs = int(np.clip(round(asked.train.updates / max(1, length // (lanes * k1))), 2, 1000))
-    small = lanes * asked.model.hidden <= 2048
     return asked.override(**_FIXED, **{
         "data.k1": k1, "data.k2": k2, "data.lanes": lanes, "model.classes": max(2, symbols),
         "train.epochs": epochs, "train.patience": 1,
-        "train.threads": 1 if asked.train.threads is None and small else asked.train.threads,
+        "train.threads": threads_for(asked.train.threads, lanes, asked.model.hidden),
     })  # fmt: skip
 
 

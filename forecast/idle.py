@@ -1,12 +1,14 @@
-"""Settings that a configuration holds but nothing reads: said to whoever typed them, never passed over in silence.
+"""Settings that a configuration holds but nothing reads: `forecast fit` and `generate` say so.
 
-They are not refused, because one configuration may serve several nets (a backtest, a study).
+They are not refused, because one configuration may serve several nets (a backtest, a study), which is also why those
+commands say nothing.
 """
 
 from __future__ import annotations
 
 from forecast.config import Config, default_of
 from forecast.family import FAMILY
+from forecast.sections import POINT_HEADS
 
 _ESN = ("model.spectral_radius", "model.leak", "model.input_scale", "model.connections", "model.ridge")
 _GRADIENT = tuple(
@@ -37,7 +39,7 @@ def idle(config: Config) -> list[str]:
     head = config.model.head if config.model.head != "auto" else (member.heads or ("quantile",))[0]
     windows = config.data.mode == "window" or config.model.bidirectional or not member.streams
     rules: list[tuple[tuple[str, ...], bool, str]] = [
-        (("model.loss",), head == "point", f"only a point head reads it, and this one is {head}"),
+        (("model.loss",), head in POINT_HEADS, f"only a point head reads it, and this one is {head}"),
         (("model.classes",), head == "categorical", f"only a categorical head reads it, and this one is {head}"),
         (("model.kernel",), core == "cnn", f"only cnn reads it, and this is {core}"),
         (("model.segment",), core == "segrnn", f"only segrnn reads it, and this is {core}"),

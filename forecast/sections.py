@@ -76,15 +76,18 @@ class DataConfig(Section):
     )
     calendar: bool | Literal["shortest"] = Field(
         default=True,
-        description="Show the net the cycles that suit the step (time of day, week or year), or only the shortest.",
+        description="Show the net the cycles that suit the step, two of time of day, week and year, or only the shortest.",
     )
     clip: float = Field(default=10.0, gt=0)
 
     @field_validator("calendar", mode="before")
     @classmethod
     def _calendar(cls, value: object) -> object:
-        if isinstance(value, bool) or str(value).lower() in ("true", "false", "shortest"):
-            return value
+        text = str(value).lower()
+        if text in ("true", "false", "1", "0"):
+            return text in ("true", "1")
+        if text == "shortest":
+            return text
         raise ValueError("must be true, false or shortest")
 
     @property

@@ -41,7 +41,7 @@ from forecast.data import Span, StreamData
 from forecast.family import FAMILY
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
-from forecast.spans import segment_of
+from forecast.spans import segment_of, threads_for
 from forecast.surroundings import cuda_devices
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
@@ -234,8 +234,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         lanes = 32 if config.data.lanes == "auto" else config.data.lanes
         train, updates = config.train, -(-rows // lanes)
         auto = int(np.clip(round(train.updates / updates), 2, 1000)) if train.epochs == "auto" else train.epochs
-        small = lanes * config.model.hidden <= 2048  # as forecast.spans.settle
-        count = 1 if train.threads is None and small else train.threads
+        count = threads_for(train.threads, lanes, config.model.hidden)
         settled = {"data.lanes": lanes, "train.epochs": auto, "train.threads": count}
         return config.override(**settled, **({"segment": segment_of(config)} if config.model.core == "segrnn" else {}))
 

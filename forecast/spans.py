@@ -126,9 +126,6 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         skip = 0 if values < 8 else values
     updates_a_pass = max(1, rows // (lanes * (k1 if mode == "stream" else 1)))
     epochs = int(np.clip(round(train.updates / updates_a_pass), 2, 1000)) if train.epochs == "auto" else train.epochs
-    # a step of a small net is too short to be shared: threads would wait for each other, above all on a busy machine
-    small = lanes * model.hidden <= 2048
-    threads = 1 if train.threads is None and small else train.threads
     settled: dict[str, Any] = {
         "data.kind": kind,
         "data.mode": mode,
@@ -144,7 +141,7 @@ def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> C
         "model.skip": skip,
         "model.segment": segment_of(config) if model.core == "segrnn" else model.segment,
         "train.epochs": epochs,
-        "train.threads": threads,
+        "train.threads": threads_for(train.threads, lanes, model.hidden),
         "train.patience": 8 if train.patience == "auto" else train.patience,
     }
     return config.override(**settled)
@@ -218,3 +215,11 @@ def pipeline_spec(config: Config) -> PipelineSpec:
         volatility=data.volatility, calendar=data.calendar,
         context=max(0, skip - 1), clip=data.clip, place=FAMILY[config.model.core].place,
     )  # fmt: skip
+
+
+def threads_for(asked: int | None, lanes: int, hidden: int) -> int | None:
+    """The threads asked for; one for a net with at most 2,048 values a step, else ``None``: as many as torch likes.
+
+    A step of a small net is too short to be shared: threads would wait for each other, above all on a busy machine.
+    """
+    return 1 if asked is None and lanes * hidden <= 2048 else asked

@@ -33,7 +33,7 @@ def run_trainer(
             )  # fmt: skip
         except (ValueError, RuntimeError, MisconfigurationException) as error:
             raise UsageError(
-                f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use --accelerator auto or cpu."
+                f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use auto or cpu."
             ) from error
         try:
             with interruptible():

@@ -1,7 +1,7 @@
 """Flags that several commands share: one name, one help text, one type everywhere.
 
 A command that reads data is decorated with ``@takes(data=DATA_FLAGS)`` and gets a dictionary ``data`` of what was
-typed, which :func:`forecast.run.data_request` understands; likewise ``settings=SETTING_FLAGS``.
+typed, which :func:`forecast.request.data_request` understands; likewise ``settings=SETTING_FLAGS``.
 """
 
 from __future__ import annotations
