@@ -4,7 +4,8 @@
 
 Both give the forecast at every one of the last origins of one simulated price path, by the same trained net. The loop
 does what a forecaster without a streaming state has to do: read the history up to the origin, forecast, next origin.
-The ratio of the times is to be at least 50, the largest difference of the forecasts, relative to the price, at most 1e-6.
+The ratio of the times is to be at least 50, the largest difference of the forecasts, relative to the price, at most
+1e-6.
 """
 
 from __future__ import annotations

@@ -18,15 +18,18 @@ HEADLINES = [
     ("peers", "training, daily data, origins/s over neuralforecast", "training, origins/s over NeuralForecast's"),
     ("peers", "training, daily data, origins/s over darts", "training, origins/s over Darts'"),
     ("peers", "fit time to the best validation error a peer reaches (daily)", "time to the better peer's error: daily"),
-    ("peers", "fit time to the best validation error a peer reaches (hourly)", "the same: 100 hourly series"),
-    ("peers", "fit time to the best validation error a peer reaches (etth1)", "the same: ETTh1"),
+    ("peers", "fit time to the best validation error a peer reaches (hourly)", "time to the better peer's error: 100 series"),
+    ("peers", "fit time to the best validation error a peer reaches (etth1)", "time to the better peer's error: ETTh1"),
     ("peers", "backtest of 2,000 origins over neuralforecast", "backtest of 2,000 origins, over NeuralForecast's"),
     ("peers", "backtest of 2,000 origins over darts", "backtest of 2,000 origins, over Darts'"),
     ("peers", "process start to printed forecast (5,000 points, 10 passes) over neuralforecast",
      "process start to printed forecast over NeuralForecast's"),
     ("step", "origins/s of forecast.fit / plain stream loop (lanes 16, hidden 64)",
      "`forecast.fit` over a bare torch loop, origins/s"),
-    ("start", "peak memory of the job", "memory above `import torch, pytorch_lightning`"),
+    ("start", "peak memory above `import torch, pytorch_lightning`: the job by `forecast.fit`",
+     "memory above `import torch, pytorch_lightning`, `forecast.fit` and `predict`"),
+    ("start", "peak memory above `import torch, pytorch_lightning`: the job by the command",
+     "the same: `forecast fit` with scores, plot and page"),
 ]  # fmt: skip
 
 

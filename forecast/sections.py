@@ -76,7 +76,7 @@ class DataConfig(Section):
     )
     calendar: bool | Literal["shortest"] = Field(
         default=True,
-        description="Show the net the cycles that suit the step, two of time of day, week and year, or only the shortest.",
+        description="Show the net the two cycles that suit the step, of day, week and year, or only the shortest.",
     )
     clip: float = Field(default=10.0, gt=0)
 
