@@ -6,7 +6,8 @@ anew, which a change of the code asks for. The table goes to results/peers.json.
 and left out.
 
 Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (2,304
-origins of the daily series, 4,096 of the hourly ones); origins/s counts the origins that a loss was taken at. Time to an error: the toolkit's defaults (quantiles, a linear skip) with a net of the same size.
+origins of the daily series, 4,096 of the hourly ones), and origins/s counts the origins that a loss was taken at.
+Time to an error: the toolkit's defaults (quantiles, a linear skip) with a net of the same size.
 """
 
 from __future__ import annotations
