@@ -37,7 +37,7 @@ PRESETS: dict[str, Preset] = {
         {"data": {"kind": "price"}},
     ),
     "sensor": Preset(
-        "values relative to a causal mean of about a season, with a linear skip over two weeks",
+        "values relative to a causal mean of about a season, with a linear skip over fourteen (two weeks of hours)",
         {"data": {"kind": "sensor"}},
     ),
     "stream-lstm": Preset(
