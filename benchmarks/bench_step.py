@@ -103,7 +103,8 @@ def trainer_steps(job: Job, net: Network, count: int, passes: int) -> float:
     stream.plan = lambda: job.plan  # type: ignore[method-assign, attr-defined]
     clock = Clock()
     module = ForecastModule(net, job.config, WeightAverage(net, 0.99))
-    run_trainer(module, stream, job.config.train, epochs=1, core=job.config.model.core, callbacks=[clock])
+    train = job.config.train.model_copy(update={"accelerator": "cpu"})  # where the job's tensors are
+    run_trainer(module, stream, train, epochs=1, core=job.config.model.core, callbacks=[clock])
     return clock.ended - clock.began
 
 

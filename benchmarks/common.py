@@ -82,11 +82,12 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def finish(name: str, rows: list[Row], details: dict[str, Any]) -> None:
-    """Print the rows and keep them, with ``details``, as ``results/<name>.json``."""
-    RESULTS.mkdir(exist_ok=True)
+def finish(name: str, rows: list[Row], details: dict[str, Any], keep: bool = True) -> None:
+    """Print the rows and keep them, with ``details``, as ``results/<name>.json``, unless they are but a part."""
     document = {"name": name, "machine": machine(), "rows": [asdict(row) for row in rows], "details": details}
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    if keep:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     print(table(document["rows"]))
 
 

@@ -9,8 +9,9 @@ every channel a series of its own, values standardised by the training span, eve
 mean over channels and windows. A file given with ``--csv`` is cut 70/10/20 as is usual for others than ETT.
 
 Early stopping reads the validation span; nothing is fitted on it. The test span is scored once per fit, by weights that
-were chosen before. Fits are kept in results/long_runs.json and not done again unless ``--fresh``, since all of them
-take hours; each has one thread, so their seconds compare.
+were chosen before. Fits are kept in results/long_runs.json by the settings that differ from the defaults, and not done
+again unless ``--fresh`` (say so after a change of the code), since all of them take hours; each has one thread, so their
+seconds compare. results/long.json keeps whole tables only.
 """
 
 from __future__ import annotations
@@ -197,7 +198,9 @@ def main() -> None:
                 rows += long_rows(runs, data, None, preset, options)
         if "ETTh1" in options.data and 96 in options.horizons:
             rows += plain_rows(runs, options)
-    finish("long", rows, {"seeds": options.seeds, "published": "SegRNN, arXiv 2308.11200, lookback 96 and 720"})
+    whole = not options.csv and sorted(options.horizons) == [96, 192, 336, 720] and len(options.seeds) >= 3
+    note = "SegRNN, arXiv 2308.11200, lookback 96 and 720"
+    finish("long", rows, {"seeds": options.seeds, "published": note}, keep=whole)
 
 
 def long_rows(runs: Runs, data: str, csv: str | None, preset: str, options: argparse.Namespace) -> list[Row]:
