@@ -10,7 +10,7 @@ mean over channels and windows. A file given with ``--csv`` is cut 70/10/20 as i
 
 Early stopping reads the validation span; nothing is fitted on it. The test span is scored once per fit, by weights that
 were chosen before. Fits are kept in results/long_runs.json by the settings that differ from the defaults, and not done
-again unless ``--fresh`` (say so after a change of the code), since all of them take hours; each has one thread, so their
+again unless ``--fresh`` (say so after a change of the code), as all of them take hours; each has one thread, so their
 seconds compare. results/long.json keeps whole tables only.
 """
 
