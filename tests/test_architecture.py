@@ -45,7 +45,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines",),
 )
 FORECAST: tuple[tuple[str, ...], ...] = (
-    ("forecast.ranges",),
+    ("forecast.ranges", "forecast.imports"),
     ("forecast.family",),
     ("forecast.sections",),
     (

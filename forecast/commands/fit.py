@@ -29,6 +29,7 @@ def fit(
     from forecast import request
     from forecast.commands import screen
     from forecast.idle import idle
+    from forecast.imports import collector_off
 
     config = request.config_of(settings, core=model)
     screen.show_warnings(idle(config))
@@ -39,7 +40,9 @@ def fit(
         show_data(screen.out(), panel)
     screen.show_doubts(panel.notes)
     with screen.bar("training") as bar:
-        from forecast.run import run_fit
+        with collector_off():
+            import forecast.train  # noqa: F401 - run_fit would load it
+            from forecast.run import run_fit
 
         result = run_fit(panel, config, out=out, progress=bar.training, stage=bar.stage)
     if json:

@@ -199,7 +199,8 @@ def test_a_signal_leaves_nothing_behind(place: Path, number: signal.Signals, cod
     time.sleep(6)  # into the middle of training
     job.send_signal(number)
     out_text, err_text = job.communicate(timeout=60)
-    assert job.returncode == code, err_text
+    # an interrupt inside an import written in C ends Python by the signal itself, which a shell calls 130 too
+    assert job.returncode in (code, -number), err_text
     assert "Traceback" not in out_text + err_text
     assert not out.exists()
     assert not list(place.glob(f".{out.name}*"))
