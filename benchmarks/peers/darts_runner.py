@@ -66,7 +66,7 @@ def main() -> None:
         scaled = scaler.transform(all_series)
         began = time.perf_counter()
         limits = {"max_steps": task.steps} if task.steps else {}
-        model = build(5, clock, task.seed, **limits)
+        model = build(1000 if task.steps else 5, clock, task.seed, **limits)
         model.fit([part[:first] for part in scaled], verbose=False)
         fit_s = time.perf_counter() - began
         errors = []
