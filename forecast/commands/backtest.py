@@ -86,13 +86,16 @@ def backtest(
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    from forecast import report, request
-    from forecast import run as flow
-    from forecast.backtest import backtest as go
-    from forecast.baselines import ALWAYS
-    from forecast.commands import screen
-    from forecast.commands.fit import show_data
-    from pipelines.errors import UsageError
+    from forecast.imports import importing
+
+    with importing():
+        from forecast import report, request
+        from forecast import run as flow
+        from forecast.backtest import backtest as go
+        from forecast.baselines import ALWAYS
+        from forecast.commands import screen
+        from forecast.commands.fit import show_data
+        from pipelines.errors import UsageError
 
     config = request.config_of(settings)
     if window != "expanding" and not window.isdecimal():

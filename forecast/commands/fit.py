@@ -29,7 +29,7 @@ def fit(
     from forecast import request
     from forecast.commands import screen
     from forecast.idle import idle
-    from forecast.imports import collector_off
+    from forecast.imports import importing
 
     config = request.config_of(settings, core=model)
     screen.show_warnings(idle(config))
@@ -40,7 +40,7 @@ def fit(
         show_data(screen.out(), panel)
     screen.show_doubts(panel.notes)
     with screen.bar("training") as bar:
-        with collector_off():
+        with importing():
             import forecast.train  # noqa: F401 - run_fit would load it
             from forecast.run import run_fit
 
