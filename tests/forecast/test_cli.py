@@ -193,6 +193,7 @@ def test_a_signal_leaves_nothing_behind(place: Path, number: signal.Signals, cod
         [sys.executable, "-m", "forecast", "fit", "--ticker", "^GSPC", "--source", "sample", "--epochs", "1000",
          "--set", "train.patience=1000", "--out", str(out)],
         cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background inherits deafness
     )  # fmt: skip
     assert job.stdout is not None
     line = job.stdout.readline()  # what was loaded is printed before training begins
@@ -290,15 +291,19 @@ def test_a_column_of_stamps_has_one_form(stamps: list[str], shown: list[str]) ->
 def test_an_interrupt_during_imports_is_heeded_behind_them() -> None:
     from forecast.imports import importing
 
-    before, reached = signal.getsignal(signal.SIGINT), []
+    reached = []
 
     def load() -> None:
         with importing():
             signal.raise_signal(signal.SIGINT)
             reached.append(True)
 
-    with pytest.raises(KeyboardInterrupt):
-        load()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert reached
-    assert signal.getsignal(signal.SIGINT) is before
     assert gc.isenabled()
