@@ -139,7 +139,8 @@ def to_equal_error(runs: Runs, data: str) -> Row | None:
     shares.sort()
     middle = statistics.median(shares)
     text = f"fit time to the best validation error a peer reaches ({data})"
-    note = f"lowest errors {'; '.join(notes)}"
+    plural = "s" if len(shares) > 1 else ""
+    note = f"{len(shares)} seed{plural}, lowest errors {'; '.join(notes)}"
     return Row(text, "<= 0.1", middle, shares[0], shares[-1], middle <= 0.1, "x", note)
 
 
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tasks", nargs="+", default=["train", "backtest", "job", "accuracy"])
+    parser.add_argument("--table", action="store_true", help="run nothing: the table of what has been run")
     parser.add_argument("--fresh", action="store_true", help="forget what was run before")
     parser.add_argument("--data", nargs="+", default=["daily", "hourly", "etth1"], help="of the accuracy task")
     options = parser.parse_args()
@@ -169,7 +171,7 @@ def main() -> None:
                 one = {"task": "accuracy", "data": data, "seed": seed}
                 asked += [{"peer": peer, **one, "steps": steps} for steps in BUDGETS[data] for peer in others]
                 asked += [{"peer": "toolkit", **one, "steps": steps} for steps in OURS]
-    for each in asked:
+    for each in asked if not options.table else ():
         complete(each, options.threads)
     done = kept()
     runs = [done[key] for each in asked if (key := key_of(each, options.threads)) in done]

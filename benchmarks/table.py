@@ -15,14 +15,19 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- make bench writes what follows -->\n", "<!-- and ends here -->\n"
 # result, how the line in it begins, and the words for someone who has not read the issues
 HEADLINES = [
-    ("peers", "training, daily data, origins/s over neuralforecast", "training, origins/s over NeuralForecast's"),
-    ("peers", "training, daily data, origins/s over darts", "training, origins/s over Darts'"),
+    ("peers", "training, daily data, origins/s over neuralforecast",
+     "training, one series, over NeuralForecast's origins/s"),
+    ("peers", "training, daily data, origins/s over darts", "training, one series, over Darts' origins/s"),
+    ("peers", "training, hourly data, origins/s over neuralforecast",
+     "training, 100 series, over NeuralForecast's origins/s"),
+    ("peers", "training, hourly data, origins/s over darts", "training, 100 series, over Darts' origins/s"),
     ("peers", "fit time to the best validation error a peer reaches (daily)", "time to the better peer's error: daily"),
     ("peers", "fit time to the best validation error a peer reaches (hourly)",
      "time to the better peer's error: 100 series"),
     ("peers", "fit time to the best validation error a peer reaches (etth1)", "time to the better peer's error: ETTh1"),
-    ("peers", "backtest of 2,000 origins over neuralforecast", "backtest of 2,000 origins, over NeuralForecast's"),
-    ("peers", "backtest of 2,000 origins over darts", "backtest of 2,000 origins, over Darts'"),
+    ("peers", "backtest of 2,000 origins over neuralforecast",
+     "backtest of 2,000 origins, over NeuralForecast's origins/s"),
+    ("peers", "backtest of 2,000 origins over darts", "backtest of 2,000 origins, over Darts' origins/s"),
     ("peers", "process start to printed forecast (5,000 points, 10 passes) over neuralforecast",
      "process start to printed forecast over NeuralForecast's"),
     ("step", "origins/s of forecast.fit / plain stream loop (lanes 16, hidden 64)",
@@ -57,7 +62,7 @@ def headlines(found: list[dict[str, Any]]) -> str:
     """The lines for the README; those that were not measured are left out."""
     rows = {(document["name"], row["target"]): row for document in found for row in document["rows"]}
     picked = [
-        {**row, "target": words, "note": ""}
+        {**row, "target": words, "note": row["note"].split(",")[0] if "fit time" in target else ""}
         for name, begin, words in HEADLINES
         for (where, target), row in rows.items()
         if where == name and target.startswith(begin)
