@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -82,13 +79,6 @@ def number(value: float) -> str:
     if size >= 1e7 or size < 1e-4:
         return f"{value:.4g}"
     return f"{value:,.{max(0, min(8, 4 - math.floor(math.log10(size))))}f}"
-
-
-def day(stamp: Any) -> str:
-    """A stamp without a meaningless midnight."""
-    if isinstance(stamp, pd.Timestamp | np.datetime64):
-        stamp = str(pd.Timestamp(stamp))
-    return str(stamp).replace("T", " ").removesuffix(" 00:00:00")
 
 
 def as_float(value: Any) -> float:

@@ -20,7 +20,7 @@ from forecast.results import Backtest
 from forecast.spans import cut_spans
 from pipelines.errors import ArtifactError
 from pipelines.panel import Panel
-from pipelines.where import plural
+from pipelines.where import plural, shown
 
 AUDIT = "audit.json"
 NOT_SCORED = "Nothing was held out for scoring, so nothing can be said about skill."
@@ -126,8 +126,8 @@ def _backtest(folder: Path, manifest: dict[str, Any]) -> Page:
     models = run.models
     stride, refit = asked.get("stride", 1), asked["refit"]
     spans = {
-        "train": f"{_day(first['train_start'])} to {_day(first['cutoff'])}: rows the first fold was fitted on",
-        "test": f"{_day(first['test_start'])} to {_day(run.folds[-1]['test_end'])}: forecast and scored",
+        "train": f"{shown(first['train_start'])} to {shown(first['cutoff'])}: rows the first fold was fitted on",
+        "test": f"{shown(first['test_start'])} to {shown(run.folds[-1]['test_end'])}: forecast and scored",
         "folds": f"{len(run.folds)}, refit {refit}, an origin every {_step(stride)}, gap {asked.get('gap', 0)}",
     }
     return Page(
@@ -196,10 +196,6 @@ def _no_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _step(stride: int) -> str:
     return "row" if stride == 1 else plural(stride, "row")
-
-
-def _day(stamp: str) -> str:
-    return str(stamp).removesuffix(" 00:00:00")
 
 
 def score_of(table: pd.DataFrame, model: str, column: str) -> float:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from forecast import metrics
-from forecast.report_cells import Cell, Section, Table, as_float, cell, count, day, number, percent, pvalue, signed
+from forecast.report_cells import Cell, Section, Table, as_float, cell, count, number, percent, pvalue, signed
 from forecast.report_charts import main_model, worst_first
 from forecast.report_data import Page, score_of
+from pipelines.where import shown
 
 MOST_ROWS = 1000
 """Rows of the table of series."""
@@ -49,7 +50,7 @@ def warning(page: Page) -> str:
 # -- forecasts ---------------------------------------------------------------------------------
 def _ahead(page: Page) -> Section:
     model, table = page.models[0], page.ahead
-    shown = table if not page.several else table.groupby("unique_id", sort=False).head(1)
+    listed = table if not page.several else table.groupby("unique_id", sort=False).head(1)
     levels = metrics.levels(table, model)
     head = [("series", False)] if page.several else []
     head += [("date", False), (f"{model}", True)]
@@ -57,17 +58,17 @@ def _ahead(page: Page) -> Section:
     chance = [metrics.chance(model)] if metrics.chance(model) in table else []
     head += [("up", True)] * len(chance)
     rows = []
-    for row in shown.head(30).to_dict("records"):
+    for row in listed.head(30).to_dict("records"):
         cells = [Cell(str(row["unique_id"]))] if page.several else []
-        cells += [Cell(day(row["ds"])), cell(row[model])]
+        cells += [Cell(shown(row["ds"])), cell(row[model])]
         cells += [cell(row[name]) for level in levels for name in metrics.interval(model, level)]
         rows.append(cells + [percent(row[name]) for name in chance])
     last = table.groupby("unique_id", sort=False).tail(1)["ds"]
     what = f"the first of {page.horizon} steps of {len(page.panel.ids):,} series" if page.several else "every step"
     return Section(
-        "next", "What comes next", [f"{model} forecasts {page.horizon} steps, up to {day(last.max())}."],
+        "next", "What comes next", [f"{model} forecasts {page.horizon} steps, up to {shown(last.max())}."],
         [("ahead", "History, forecast and intervals.")], [Table(head, rows)],
-        [f"The table shows {what}{' (30 at most)' if len(shown) > 30 else ''}; forecast.csv holds all of them."],
+        [f"The table shows {what}{' (30 at most)' if len(listed) > 30 else ''}; forecast.csv holds all of them."],
         "report-next.png",
     )  # fmt: skip
 
@@ -76,7 +77,7 @@ def _truth(page: Page, charts: Mapping[str, Any]) -> Section:
     frame = page.frame
     cutoffs = frame["cutoff"]
     lead = (
-        f"{cutoffs.nunique():,} origins from {day(cutoffs.min())} to {day(cutoffs.max())}, "
+        f"{cutoffs.nunique():,} origins from {shown(cutoffs.min())} to {shown(cutoffs.max())}, "
         f"{page.horizon} {'step' if page.horizon == 1 else 'steps'} ahead from each."
     )
     return Section(
@@ -318,7 +319,8 @@ def _data(page: Page) -> Section:
     facts = panel.describe()
     rows = [("source", facts["source"]), ("target", facts["target"]), ("series", f"{facts['series']:,}"),
             ("rows", f"{facts['rows']:,}, of which {facts['missing']:,} without a value"),
-            ("span", f"{day(facts['start'])} to {day(facts['end'])}"), ("frequency", facts["frequency"])]  # fmt: skip
+            ("span", f"{shown(facts['start'])} to {shown(facts['end'])}"),
+            ("frequency", facts["frequency"])]  # fmt: skip
     rows += [("covariates", ", ".join(f"{k} ({v})" for k, v in facts["covariates"].items()))] if panel.roles else []
     rows += list(page.spans.items())
     lead, tables, audit = [], [], page.audit
@@ -329,7 +331,8 @@ def _data(page: Page) -> Section:
         found = audit.get("findings") or []
         head = [("check", False), ("series", False), ("origin", False), ("step", True), ("moved by", True), ("", False)]
         cells = [
-            [*(Cell(day(one.get(name, ""))) for name in ("check", "series", "origin")),
+            [Cell(str(one.get("check", ""))), Cell(str(one.get("series", ""))),
+             Cell(shown(one["origin"]) if one.get("origin") else ""),
              count(one.get("step")), cell(one.get("size")), Cell(str(one.get("text", "")))]
             for one in found[:50]
         ]  # fmt: skip

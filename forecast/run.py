@@ -19,6 +19,7 @@ from forecast.model import Model
 from forecast.request import check_ahead, check_free, last_values
 from forecast.spans import Spans, cut_spans
 from pipelines.panel import Panel
+from pipelines.where import shown
 
 if TYPE_CHECKING:
     from forecast.train import Progress
@@ -142,9 +143,7 @@ def span_texts(panel: Panel, spans: Spans) -> dict[str, str]:
     """Which rows were used for what, as sentences."""
     stamps = [panel.start, spans.train_end, panel.grid.after(spans.train_end, 1)[0], spans.stop_end]
     stamps += [panel.grid.after(spans.stop_end, 1)[0], spans.end]
-    start, train_end, after_train, stop_end, after_stop, end = (
-        str(stamp).removesuffix(" 00:00:00") for stamp in stamps
-    )
+    start, train_end, after_train, stop_end, after_stop, end = (shown(stamp) for stamp in stamps)
     return {
         "train": f"{start} to {train_end}: the weights learned from these rows",
         "stop": f"{after_train} to {stop_end}: early stopping and interval widths used these rows",

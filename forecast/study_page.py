@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from forecast import storage
-from forecast.report_cells import Cell, Section, Table, as_float, cell, count, day, number, percent, signed
+from forecast.report_cells import Cell, Section, Table, as_float, cell, count, number, percent, signed
 from forecast.report_markdown import render
 from forecast.report_page import frame, tile_row, verdict_box
 from forecast.space import Space, setting
 from forecast.study_report import SCHEMA, replace_text
 from pipelines.errors import ArtifactError
+from pipelines.where import shown
 
 TONES = {"better": "good", "worse": "bad"}
 MOST_SLICES = 12
@@ -137,7 +138,7 @@ def _subtitle(found: Found) -> str:
     parts = [str(series.get("target", ""))] if series else []
     parts += [
         f"study {found['study']}",
-        f"{span['rows']:,} rows up to {day(span['end'])}",
+        f"{span['rows']:,} rows up to {shown(span['end'])}",
         f"sampler {found['sampler']}",
     ]
     return " · ".join(part for part in parts if part)
@@ -247,7 +248,7 @@ def _winner(found: Found) -> Section:
         f"Trial {best['number']} differs from the default in {len(rows)} of {len(best['params'])} settings searched."
     ]
     tables = [Table([("setting", False), ("winner", False), ("default", False)], rows)] if rows else []
-    folds = [[Cell(day(fold["cutoff"])), cell(fold["error"]), cell(fold["seconds"])] for fold in best["folds"]]
+    folds = [[Cell(shown(fold["cutoff"])), cell(fold["error"]), cell(fold["seconds"])] for fold in best["folds"]]
     tables.append(Table([("fold: trained up to", False), ("error / naive's", True), ("seconds", True)], folds))
     if sealed:
         lead.append(f"On the sealed span: MAE {number(sealed['tuned'])}, the default {number(sealed['default'])}.")
@@ -256,12 +257,12 @@ def _winner(found: Found) -> Section:
 
 
 def _trials(found: Found) -> Section:
-    names, shown = by_importance(found), found["history"][:MOST_TRIALS]
+    names, listed = by_importance(found), found["history"][:MOST_TRIALS]
     more = [str(second(found))] if len(found["objectives"]) > 1 else []
     head = [("trial", True), ("state", False), ("error / naive's", True), *((name, True) for name in more),
             ("seconds", True), *((name, _numeric(found, name)) for name in names), ("reason", False)]  # fmt: skip
     rows = []
-    for row in shown:
+    for row in listed:
         state = (
             "failed"
             if row["state"] == "fail" and row["failure"]
@@ -273,8 +274,8 @@ def _trials(found: Found) -> Section:
         cells += [_value(row["params"].get(name)) for name in names]
         rows.append([*cells, Cell(str(row["failure"] or ""))])
     best = found["best"]["number"] if found["best"] else None
-    marked = frozenset(k for k, row in enumerate(shown) if row["number"] == best)
-    left = len(found["history"]) - len(shown)
+    marked = frozenset(k for k, row in enumerate(listed) if row["number"] == best)
+    left = len(found["history"]) - len(listed)
     notes = [f"{left:,} more are in trials.csv."] if left else []
     return Section("trials", "All trials", tables=[Table(head, rows, marked, True)], notes=notes)
 
@@ -284,7 +285,7 @@ def _settings(found: Found) -> Section:
     told = [("metric", f"{metric_name(found)}, relative to naive's"), ("sampler", found["sampler"]),
             ("pruner", found["pruner"]), ("seed", str(found["seed"])),
             ("budget", "-" if budget is None else f"{budget} trials"),
-            ("development span", f"{span['rows']:,} rows up to {day(span['end'])}"),
+            ("development span", f"{span['rows']:,} rows up to {shown(span['end'])}"),
             ("data fingerprint", str(span["data"])[:12])]  # fmt: skip
     told += [("seal opened", f"{one['time']}, after {one['trials']} trials") for one in found["openings"]]
     told += [] if found["openings"] else [("seal opened", "never")]

@@ -86,16 +86,14 @@ def backtest(
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
+    from forecast import report, request
+    from forecast import run as flow
+    from forecast.backtest import backtest as go
+    from forecast.baselines import ALWAYS
+    from forecast.commands import screen
+    from forecast.commands.fit import show_data
     from forecast.imports import importing
-
-    with importing():
-        from forecast import report, request
-        from forecast import run as flow
-        from forecast.backtest import backtest as go
-        from forecast.baselines import ALWAYS
-        from forecast.commands import screen
-        from forecast.commands.fit import show_data
-        from pipelines.errors import UsageError
+    from pipelines.errors import UsageError
 
     config = request.config_of(settings)
     if window != "expanding" and not window.isdecimal():
@@ -113,6 +111,8 @@ def backtest(
     if not json:
         show_data(screen.out(), panel)
     screen.show_doubts(panel.notes)
+    with importing():
+        import forecast.train  # noqa: F401  Lightning takes seconds; folds import it when they begin
     with folds_bar() as tell:
         result = go(
             panel, models, test=test, stride=stride, gap=gap, refit=refit,
@@ -149,9 +149,10 @@ def show(console: Console, result: Backtest) -> None:
     from rich.table import Table
 
     from forecast.commands.fit import percent
-    from forecast.commands.screen import number, when
+    from forecast.commands.screen import number
+    from pipelines.where import shown
 
-    first, last = (when(stamp) for stamp in (result.frame["cutoff"].min(), result.frame["cutoff"].max()))
+    first, last = (shown(stamp) for stamp in (result.frame["cutoff"].min(), result.frame["cutoff"].max()))
     origins = result.frame["cutoff"].nunique()
     console.print(
         f"\n[bold]Backtest[/] {origins:,} origins from {first} to {last}, horizon {result.settings['horizon']}, "

@@ -119,6 +119,7 @@ def fetch(
 
     from forecast.commands import screen
     from pipelines.tickers import load
+    from pipelines.where import shown
 
     panels = [load(name, source=source or "yahoo", interval=interval, refresh=refresh) for name in ticker]
     if json:
@@ -126,9 +127,7 @@ def fetch(
         return
     console = screen.out()
     for panel in panels:
-        console.print(
-            f"{escape(panel.ids[0])}  {len(panel):,} rows, {screen.when(panel.start)} to {screen.when(panel.end)}"
-        )
+        console.print(f"{escape(panel.ids[0])}  {len(panel):,} rows, {shown(panel.start)} to {shown(panel.end)}")
         for note in panel.notes:
             console.print(f"  [dim]{escape(note)}[/]")
 

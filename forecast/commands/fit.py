@@ -55,16 +55,17 @@ def show_data(console: Console, panel: Any) -> None:
     """What was loaded: rows, span, last value, and everything that was decided on the way (doubts: see screen)."""
     from rich.markup import escape
 
-    from forecast.commands.screen import number, when
+    from forecast.commands.screen import number
     from forecast.request import last_values
     from pipelines.plausible import SAID
+    from pipelines.where import shown
 
     facts = panel.describe()
     name = panel.ids[0] if len(panel.ids) == 1 else f"{facts['series']} series"
     last = last_values(panel)
     ending = f", last {panel.target} {number(last[panel.ids[0]])}" if len(panel.ids) == 1 else ""
     gaps = f", {facts['missing']:,} missing" if facts["missing"] else ""
-    span = f"{when(panel.start)} to {when(panel.end)}"
+    span = f"{shown(panel.start)} to {shown(panel.end)}"
     console.print(
         f"[bold]{escape(name)}[/]  {facts['rows']:,} rows, {span}, {escape(facts['frequency'])}{escape(ending)}{gaps}"
     )
@@ -125,8 +126,8 @@ def forecast_table(forecast: Any, model: str, levels: list[int], most: int = 30)
     chance = [f"{model}-up"] if f"{model}-up" in forecast else []
     for _ in chance:
         table.add_column("up", justify="right")
-    shown = forecast.head(most)
-    for row, stamp in zip(shown.to_dict("records"), whens(shown["ds"]), strict=True):
+    head = forecast.head(most)
+    for row, stamp in zip(head.to_dict("records"), whens(head["ds"]), strict=True):
         cells = [str(row["unique_id"])] if several else []
         cells += [stamp, number(row[model])]
         cells += [number(row[f"{model}-{side}-{level}"]) for level in levels for side in ("lo", "hi")]

@@ -143,9 +143,3 @@ def whens(stamps: Any) -> list[str]:
     if (index == index.normalize()).all():
         return [str(text) for text in index.strftime("%Y-%m-%d")]
     return [str(text) for text in index.strftime("%Y-%m-%d %H:%M" + (":%S" if index.second.any() else ""))]
-
-
-def when(stamp: Any) -> str:
-    """A time stamp without a meaningless midnight."""
-    text = str(stamp).replace("T", " ")
-    return text.removesuffix(" 00:00:00")

@@ -18,14 +18,8 @@ class Core(nn.Module):
     out_features: int
     streams: bool
 
-    def initial(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """The state before the first step, zeros ``[batch, ...]`` (default: device and dtype of the weights)."""
+    def initial(self, batch: int) -> State:
+        """The state before the first step, zeros ``[batch, ...]`` of the device and dtype of the weights."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -56,15 +50,8 @@ class WindowCore(Core):
 
     streams = False
 
-    def initial(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        weight = next(self.parameters())
-        return (torch.zeros((batch, 0), device=device or weight.device, dtype=dtype or weight.dtype),)
+    def initial(self, batch: int) -> State:
+        return (next(self.parameters()).new_zeros(batch, 0),)
 
 
 def reset_state(state: State, reset: Tensor) -> State:

@@ -62,20 +62,10 @@ class RecurrentCore(Core):
         self._tensors = 2 if rnn.mode == "LSTM" else 1
         initialise(rnn, init, memory=memory)
 
-    def initial(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
+    def initial(self, batch: int) -> State:
         weight = next(self.rnn.parameters())
         rows = self.rnn.num_layers * (2 if self.rnn.bidirectional else 1)
-        shape = (batch, rows, self.rnn.hidden_size)
-        return tuple(
-            torch.zeros(shape, device=device or weight.device, dtype=dtype or weight.dtype)
-            for _ in range(self._tensors)
-        )
+        return tuple(weight.new_zeros(batch, rows, self.rnn.hidden_size) for _ in range(self._tensors))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         layers_first = tuple(tensor.transpose(0, 1).contiguous() for tensor in state)

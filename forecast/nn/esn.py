@@ -60,11 +60,8 @@ class EchoStateCore(Core):
         self.register_buffer("w_in", w_in[:, 1:].clone())
         self.register_buffer("w", _reservoir(hidden, connections, spectral_radius))
 
-    def initial(
-        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> State:
-        shape = (batch, 1, self.w.shape[0])
-        return (torch.zeros(shape, device=device or self.w.device, dtype=dtype or self.w.dtype),)
+    def initial(self, batch: int) -> State:
+        return (self.w.new_zeros(batch, 1, self.w.shape[0]),)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         driven = nn.functional.linear(x, self.w_in, self.bias)  # [B, K, N], every step at once

@@ -279,14 +279,14 @@ def test_variational_dropout_equals_the_oracle_with_the_same_masks(kind: str, bi
     assert torch.equal(core(x, state)[0], plain(x, state)[0])
 
 
-def test_initial_state_follows_the_weights_and_the_arguments() -> None:
+def test_initial_state_follows_the_weights() -> None:
     for kind, tensors in (("lstm", 2), ("gru", 1)):
         core = make(kind, bidirectional=True)
         state = core.initial(5)
         assert [(tuple(s.shape), s.dtype) for s in state] == [((5, 2 * L, H), torch.float64)] * tensors
         assert all(not s.any() for s in state)
-        assert core.initial(5, dtype=torch.float32)[0].dtype == torch.float32
-        assert core.initial(5, device="meta")[0].device.type == "meta"
+        assert core.float().initial(5)[0].dtype == torch.float32
+        assert core.to("meta").initial(5)[0].device.type == "meta"
 
 
 def test_same_seed_same_weights() -> None:
