@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from common import RESULTS, SHARED, Row, finish
+from kept import Kept
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = RESULTS / "long_runs.json"
 # MSE, MAE published for SegRNN (Lin et al. 2023, arXiv 2308.11200), by lookback; means over the four horizons
 PUBLISHED = {"ETTh1": {96: (0.417, 0.428), 720: (0.408, 0.428)}, "ETTm1": {96: (0.388, 0.404), 720: (0.347, 0.390)}}
 WANTED = {"ETTh1": (0.405, 0.418), "ETTm1": (0.360, 0.380)}
@@ -106,42 +106,29 @@ def one(
     }  # fmt: skip
 
 
-class Runs:
-    """Fits that are done, by what was asked of them; a file that outlives an interrupted run."""
+def complete(kept: Kept, asked: list[dict[str, Any]], jobs: int) -> list[dict[str, Any]]:
+    """The results of ``asked``, in order; what is not there yet is run, ``jobs`` processes at a time."""
 
-    def __init__(self, fresh: bool) -> None:
-        self.done = {} if fresh else self._kept()
-
-    @staticmethod
-    def _kept() -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = json.loads(RUNS.read_text("utf-8")) if RUNS.is_file() else {}
+    def do(one: dict[str, Any]) -> dict[str, Any]:
+        found = kept.find(one)
+        if found is None:
+            found = _process(one)
+            kept.keep(one, found)
+            name = ", ".join(str(one[part]) for part in ("data", "preset", "horizon", "seed", "score"))
+            errors = f"MSE {found['mse']:.4f} MAE {found['mae']:.4f}"
+            print(f"{name}: {errors} in {found['seconds']:.0f} s", file=sys.stderr)
         return found
 
-    def complete(self, asked: list[dict[str, Any]], jobs: int) -> list[dict[str, Any]]:
-        """The results of ``asked``, in order; what is not there yet is run, ``jobs`` processes at a time."""
-        keys = [json.dumps(each, sort_keys=True) for each in asked]
-        missing = [key for key in dict.fromkeys(keys) if key not in self.done]
-        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            for key, result in zip(missing, pool.map(_process, missing), strict=True):
-                self.done = {**self._kept(), **self.done, key: result}  # another process may have added some
-                RESULTS.mkdir(exist_ok=True)
-                RUNS.write_text(json.dumps(self.done, indent=1) + "\n", "utf-8")
-                asked_for = json.loads(key)
-                name = ", ".join(str(asked_for[part]) for part in ("data", "preset", "horizon", "seed", "score"))
-                print(
-                    f"{name}: MSE {result['mse']:.4f} MAE {result['mae']:.4f} in {result['seconds']:.0f} s",
-                    file=sys.stderr,
-                )
-        return [self.done[key] for key in keys]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(do, asked))
 
 
-def _process(key: str) -> dict[str, Any]:
+def _process(asked: dict[str, Any]) -> dict[str, Any]:
     """One fit in a process of its own."""
-    code = subprocess.run(
-        [sys.executable, __file__, "--one", key], capture_output=True, text=True, check=False, cwd=ROOT / "benchmarks"
-    )
+    command = [sys.executable, __file__, "--one", json.dumps(asked)]
+    code = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT / "benchmarks")
     if code.returncode:
-        raise SystemExit(f"{key} failed:\n{code.stderr[-2000:]}")
+        raise SystemExit(f"{asked} failed:\n{code.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(code.stdout.strip().splitlines()[-1])
     return result
 
@@ -184,29 +171,29 @@ def main() -> None:
     if options.one:
         print(json.dumps(one(**json.loads(options.one))))
         return
-    runs = Runs(options.fresh)
+    kept = Kept(RESULTS / "long_runs.json", fresh=options.fresh)
     if options.parts:
-        parts(runs, options)
+        parts(kept, options)
         return
     rows: list[Row] = []
     if options.csv:
         for preset in options.preset:
-            rows += long_rows(runs, Path(options.csv).stem, options.csv, preset, options)
+            rows += long_rows(kept, Path(options.csv).stem, options.csv, preset, options)
     else:
         for data in options.data:
             for preset in options.preset:
-                rows += long_rows(runs, data, None, preset, options)
+                rows += long_rows(kept, data, None, preset, options)
         if "ETTh1" in options.data and 96 in options.horizons:
-            rows += plain_rows(runs, options)
+            rows += plain_rows(kept, options)
     whole = not options.csv and sorted(options.horizons) == [96, 192, 336, 720] and len(options.seeds) >= 3
     note = "SegRNN, arXiv 2308.11200, lookback 96 and 720"
     finish("long", rows, {"seeds": options.seeds, "published": note}, keep=whole)
 
 
-def long_rows(runs: Runs, data: str, csv: str | None, preset: str, options: argparse.Namespace) -> list[Row]:
+def long_rows(kept: Kept, data: str, csv: str | None, preset: str, options: argparse.Namespace) -> list[Row]:
     """One line per horizon and metric, and their means over the horizons beside what is wanted."""
     asked = [ask(data, csv, preset, h, s) for h in options.horizons for s in options.seeds]
-    found = runs.complete(asked, options.jobs)
+    found = complete(kept, asked, options.jobs)
     by = {h: found[i * len(options.seeds) : (i + 1) * len(options.seeds)] for i, h in enumerate(options.horizons)}
     rows = []
     for k, key in enumerate(("mse", "mae")):
@@ -235,7 +222,7 @@ def long_rows(runs: Runs, data: str, csv: str | None, preset: str, options: argp
     return rows
 
 
-def plain_rows(runs: Runs, options: argparse.Namespace) -> list[Row]:
+def plain_rows(kept: Kept, options: argparse.Namespace) -> list[Row]:
     """ETTh1, horizon 96: the preset's cores without the skip, and our SegRNN with lookback 96."""
     rows = []
     for text, preset, changes, wanted in (
@@ -243,19 +230,19 @@ def plain_rows(runs: Runs, options: argparse.Namespace) -> list[Row]:
         ("gru without the skip", "stream-gru", {"skip": 0}, 0.385),
         ("SegRNN, lookback 96 (published 0.368)", "segrnn", {"lookback": 96}, 0.380),
     ):
-        found = runs.complete([ask("ETTh1", None, preset, 96, s, **changes) for s in options.seeds], options.jobs)
+        found = complete(kept, [ask("ETTh1", None, preset, 96, s, **changes) for s in options.seeds], options.jobs)
         mean, low, high = spread(found, "mse")
         rows.append(Row(f"{text}, ETTh1, horizon 96, MSE", f"<= {wanted}", mean, low, high, mean <= wanted, ""))
     return rows
 
 
-def parts(runs: Runs, options: argparse.Namespace) -> None:
+def parts(kept: Kept, options: argparse.Namespace) -> None:
     """What each part of the preset does, on the validation span of ETTh1."""
     rows = []
     for text, changes in PARTS.items():
         for horizon in options.horizons:
             asked = [ask("ETTh1", None, "stream-lstm", horizon, s, "validation", **changes) for s in options.seeds]
-            found = runs.complete(asked, options.jobs)
+            found = complete(kept, asked, options.jobs)
             mean, low, high = spread(found, "mse")
             note = f"MAE {spread(found, 'mae')[0]:.4f}"
             rows.append(Row(f"{text}, ETTh1 validation, horizon {horizon}, MSE", "-", mean, low, high, None, "", note))

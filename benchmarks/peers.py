@@ -5,7 +5,7 @@ results/peers_runs.json as soon as it ends, so that an interrupted comparison go
 anew, which a change of the code asks for. The table goes to results/peers.json. Peers that are not installed are named
 and left out.
 
-Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (2,304
+Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (2,048
 origins of the daily series, 4,096 of the hourly ones), and origins/s counts the origins that a loss was taken at.
 Time to an error: the toolkit's defaults (quantiles, a linear skip) with a net of the same size.
 """
@@ -13,6 +13,7 @@ Time to an error: the toolkit's defaults (quantiles, a linear skip) with a net o
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -23,14 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, Row, finish
-from filelock import FileLock
+from kept import Kept
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = RESULTS / "peers_runs.json"
 Runs = list[dict[str, Any]]
 # updates a peer is given: its better error counts, with the time that one took; one short series is soon overfitted
-OURS = (100, 400, 1600)  # updates of the toolkit: the quickest that is at the better peer's error counts
 BUDGETS = {"daily": (500, 2000), "hourly": (2000,), "etth1": (2000,)}
+OURS = (100, 400, 1600)  # updates of the toolkit: the quickest that is at the better peer's error counts
 RUNNERS = {
     "toolkit": (Path(sys.executable), "toolkit_runner.py"),
     "neuralforecast": (ROOT / ".venv-nf/bin/python", "neuralforecast_runner.py"),
@@ -38,7 +38,7 @@ RUNNERS = {
 }
 
 
-def run(peer: str, threads: int, **arguments: object) -> dict[str, Any] | None:
+def run(peer: str, *, threads: int, **arguments: object) -> dict[str, Any] | None:
     """The record of one process, its wall time in it; nothing when it failed (its words go to stderr)."""
     python, script = RUNNERS[peer]
     command = [str(python), str(ROOT / "benchmarks/peers" / script)]
@@ -59,28 +59,15 @@ def run(peer: str, threads: int, **arguments: object) -> dict[str, Any] | None:
     return {**json.loads(line.removeprefix("BENCHJSON ")), "wall_s": wall, **at}
 
 
-def kept() -> dict[str, dict[str, Any]]:
-    """What has been run, by what was asked."""
-    found: dict[str, dict[str, Any]] = json.loads(RUNS.read_text("utf-8")) if RUNS.is_file() else {}
-    return found
-
-
-def key_of(asked: dict[str, Any], threads: int) -> str:
-    return json.dumps({**asked, "threads": threads}, sort_keys=True)
-
-
-def complete(asked: dict[str, Any], threads: int) -> None:
-    """Run what was asked unless that is done, and keep what it says."""
-    key = key_of(asked, threads)
-    if key in kept():
-        return
-    found = run(threads=threads, **asked)
+def complete(kept: Kept, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """What was asked, from the file or by running it now."""
+    found = kept.find(asked)
     if found is None:
-        return
-    print(f"{key} in {found['wall_s']:.0f} s", file=sys.stderr)
-    RESULTS.mkdir(exist_ok=True)
-    with FileLock(f"{RUNS}.lock"):  # another process may compare other data meanwhile
-        RUNS.write_text(json.dumps({**kept(), key: found}, indent=1) + "\n", "utf-8")
+        found = run(**asked)
+        if found is not None:
+            print(f"{asked} in {found['wall_s']:.0f} s", file=sys.stderr)
+            kept.keep(asked, found)
+    return found
 
 
 def by_seed(runs: Runs, task: str, data: str, peer: str, key: str) -> dict[int, float]:
@@ -157,8 +144,7 @@ def main() -> None:
     for name in RUNNERS:
         if name not in present:
             print(f"{name} is not installed: make bench-peers", file=sys.stderr)
-    if options.fresh:
-        RUNS.unlink(missing_ok=True)
+    kept = Kept(RESULTS / "peers_runs.json", fresh=options.fresh)
     others = [name for name in present if name != "toolkit"]
     asked: list[dict[str, Any]] = []
     for repeat in range(1, options.repeats + 1):
@@ -171,10 +157,8 @@ def main() -> None:
                 one = {"task": "accuracy", "data": data, "seed": seed}
                 asked += [{"peer": peer, **one, "steps": steps} for steps in BUDGETS[data] for peer in others]
                 asked += [{"peer": "toolkit", **one, "steps": steps} for steps in OURS]
-    for each in asked if not options.table else ():
-        complete(each, options.threads)
-    done = kept()
-    runs = [done[key] for each in asked if (key := key_of(each, options.threads)) in done]
+    look = kept.find if options.table else functools.partial(complete, kept)
+    runs = [found for each in asked if (found := look({**each, "threads": options.threads})) is not None]
     rows = [
         compare(runs, "train", data, peer, 80, f"training, {data} data, origins/s")
         for data in ("daily", "hourly")

@@ -115,7 +115,7 @@ def plan_streams(
     if not pieces:
         raise TooShortError("there are no rows to train on.", hint="Use a longer training span.")
     overlap = k2 - k1
-    layout = _lay_out(pieces, lanes, k1, first, overlap)
+    layout = [_chunks(lane, k1, first, overlap) for lane in _lay_out(pieces, lanes, k1, first, overlap)]
     chunks: list[Chunk] = []
     count = max(len(lane) for lane in layout)
     for t in range(count):
@@ -131,7 +131,9 @@ def plan_streams(
             start[b], series[b] = at, piece.series
             valid[b], reset[b] = min(size, piece.stop - at), fresh
             counted[b] = 0 if fresh else overlap
-        chunks.append(Chunk(start, series, valid, counted, reset, size, stride))
+        if t == count - 1:  # no lane goes on, so steps that none of them has need not be read
+            size = int(valid.max())
+        chunks.append(Chunk(start, series, valid, counted, reset, size, min(stride, size)))
     return chunks
 
 
@@ -154,39 +156,57 @@ def plan_whole(pieces: list[Piece], size: int, warm: Index | None = None) -> Ite
         yield Chunk(start, series, valid, counted_from, np.full(len(pieces), low == 0), size, size)
 
 
-def _lay_out(pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int) -> list[list[tuple[int, Piece, bool]]]:
-    """For every lane its chunks as (first row, piece, is a new piece)."""
-    needed = sum(-(-max(1, p.stop - p.start - overlap) // k1) for p in pieces)
-    capacity = max(1, -(-needed // lanes))
-    while True:
-        layout: list[list[tuple[int, Piece, bool]]] = []
-        queue = list(reversed(pieces))
-        while queue and len(layout) < lanes:
-            layout.append(_fill_lane(queue, capacity, k1, first, overlap))
-        if not queue:
-            return layout + [[] for _ in range(lanes - len(layout))]
-        capacity += 1
+def _lay_out(pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int) -> list[list[Piece]]:
+    """For every lane its pieces, on lanes of the fewest steps that hold them all: idle steps cost as much as others."""
+    low = high = max(1, -(-sum(p.stop - p.start for p in pieces) // lanes) - overlap)
+    further = 1
+    while (found := _fill(pieces, lanes, high, k1, first, overlap)) is None:
+        low, high, further = high + 1, high + further, 2 * further
+    while low < high:
+        middle = (low + high) // 2
+        layout = _fill(pieces, lanes, middle, k1, first, overlap)
+        if layout is None:
+            low = middle + 1
+        else:
+            high, found = middle, layout
+    return found + [[] for _ in range(lanes - len(found))]
 
 
-def _fill_lane(queue: list[Piece], capacity: int, k1: int, first: int, overlap: int) -> list[tuple[int, Piece, bool]]:
-    """Take rows from the end of ``queue`` until the lane has ``capacity`` chunks; a cut piece goes back."""
-    lane: list[tuple[int, Piece, bool]] = []
-    while queue and len(lane) < capacity:
-        piece = queue.pop()
-        left = capacity - len(lane)
-        begin = first if not lane else k1
-        most = begin + (left - 1) * k1 + overlap
-        if piece.stop - piece.start > most:
-            queue.append(Piece(piece.series, piece.start + most, piece.stop))
-            piece = Piece(piece.series, piece.start, piece.start + most)
-        at, fresh = piece.start, True
+def _fill(pieces: list[Piece], lanes: int, steps: int, k1: int, first: int, overlap: int) -> list[list[Piece]] | None:
+    """Pieces in order on lanes of ``steps`` steps, cut at the end of a lane; none if there are too few lanes.
+
+    A piece that starts behind another one starts with a chunk, and only where it has a whole one to go: a few rows
+    read from a blank state teach nothing.
+    """
+    layout: list[list[Piece]] = [[]]
+    used = 0
+    for piece in pieces:
+        at = piece.start
+        while at < piece.stop:
+            if layout[-1] and steps - used < min(k1, piece.stop - at):
+                layout.append([])
+                used = 0
+            if len(layout) > lanes:
+                return None
+            begin = k1 if layout[-1] else first
+            rows = min(piece.stop - at, steps - used + overlap)
+            layout[-1].append(Piece(piece.series, at, at + rows))
+            used += begin + k1 * max(0, -(-(rows - begin - overlap) // k1))
+            at += rows
+    return layout
+
+
+def _chunks(lane: list[Piece], k1: int, first: int, overlap: int) -> list[tuple[int, Piece, bool]]:
+    """The chunks of a lane as (first row, piece, is a new piece)."""
+    out: list[tuple[int, Piece, bool]] = []
+    for piece in lane:
+        at, stride, fresh = piece.start, k1 if out else first, True
         while True:
-            stride = begin if fresh else k1
-            lane.append((at, piece, fresh))
+            out.append((at, piece, fresh))
             if at + stride + overlap >= piece.stop:
                 break
-            at, fresh = at + stride, False
-    return lane
+            at, stride, fresh = at + stride, k1, False
+    return out
 
 
 def plan_windows(

@@ -59,7 +59,7 @@ def main() -> None:
             return out
 
         training._train = timed  # type: ignore[assignment]
-        lanes = 36 if len(values) == 1 else 64  # 36 x 2 chunks of 64 hold the 4,500 rows without idle lanes
+        lanes = 32 if len(values) == 1 else 64
         passes = 100 if len(values) == 1 else 4
         model = training.fit(data, **SAME, lanes=lanes, epochs=passes, patience=1000, stop=0.05, holdout=0.05)
         origins = model.facts["rows"]["train"] * passes

@@ -57,7 +57,8 @@ def test_a_lane_continues_or_resets(counts: list[int], lanes: int, k1: int, extr
     chunks = plan_streams(spans, lanes, k1, k1 + extra, min(first, k1))
     assert all(len(chunk.start) == lanes for chunk in chunks)
     for before, after in itertools.pairwise(chunks):
-        assert after.stride == k1 and after.size == k1 + extra
+        last = after is chunks[-1]
+        assert (after.stride, after.size) == (k1, k1 + extra) or (last and after.size == after.valid.max())
         for b in range(lanes):
             if after.valid[b] and not after.reset[b]:
                 assert after.start[b] == before.start[b] + before.stride
@@ -74,8 +75,22 @@ def test_a_lane_continues_or_resets(counts: list[int], lanes: int, k1: int, extr
 
 def test_lanes_are_balanced() -> None:
     chunks = plan_streams(pieces([1000]), 8, 16)
-    # 1000 rows are 63 chunks of 16; 8 lanes need 8 of them each
-    assert len(chunks) == 8
+    # 1000 rows are 125 of each lane: seven chunks of 16 and one of 13
+    assert [chunk.size for chunk in chunks] == [16] * 7 + [13]
+
+
+@given(st.integers(1, 500), st.integers(1, 9), st.integers(1, 16), st.integers(0, 12), st.integers(1, 16))
+def test_no_step_of_one_long_series_is_idle(rows: int, lanes: int, k1: int, extra: int, first: int) -> None:
+    chunks = plan_streams(pieces([rows]), lanes, k1, k1 + extra, min(first, k1))
+    read = sum(chunk.stride for chunk in chunks[:-1]) + chunks[-1].size
+    assert read <= -(-rows // lanes) + extra
+
+
+def test_a_short_rest_of_a_lane_is_left_idle() -> None:
+    # 40 and 40 rows on two lanes of 40: the second series does not begin in the middle of a chunk of the first lane
+    chunks = plan_streams(pieces([36, 44]), 2, 16)
+    fresh = [int(chunk.start[b]) for chunk in chunks for b in range(2) if chunk.valid[b] and chunk.reset[b]]
+    assert sorted(fresh) == [0, 36]
 
 
 def test_phase_moves_the_borders() -> None:
