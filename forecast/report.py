@@ -40,7 +40,7 @@ def report(run: Path | str) -> list[Path]:
     parts = sections(page, charts)
     with tempfile.TemporaryDirectory() as aside:
         pictures = save_charts(charts, Path(aside))
-        files = {HTML: html_page(page, charts, parts).encode(), MARKDOWN: markdown(page, parts, pictures).encode()}
+        files = {HTML: html_page(page, charts, parts), MARKDOWN: markdown(page, parts, pictures).encode()}
         files |= {name: (Path(aside) / name).read_bytes() for name in pictures}
     gone = {name for name in facts["files"] if name.startswith("report") and "/" not in name} - set(files)
     storage.add_files(folder, files, remove=gone)
@@ -55,4 +55,4 @@ def write_page(folder: Path, facts: Mapping[str, Any]) -> None:
     """
     page = read_page(folder, facts)
     charts = storage.plain(chart_data(page))
-    (folder / HTML).write_text(html_page(page, charts, sections(page, charts)), "utf-8", newline="\n")
+    (folder / HTML).write_bytes(html_page(page, charts, sections(page, charts)))

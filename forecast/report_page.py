@@ -37,8 +37,8 @@ _HALF = frozenset({"ratio", "error", "coverage", "pit", "shift-time", "shift-sca
 _SLICE = "slice-"  # charts of a study, one per setting
 
 
-def html_page(page: Page, charts: Mapping[str, Any], parts: Sequence[Section]) -> str:
-    """The whole page.
+def html_page(page: Page, charts: Mapping[str, Any], parts: Sequence[Section]) -> bytes:
+    """The whole page, UTF-8.
 
     Args:
         charts: of :func:`forecast.report_charts.chart_data`.
@@ -54,21 +54,23 @@ def html_page(page: Page, charts: Mapping[str, Any], parts: Sequence[Section]) -
 def frame(
     *, title: str, kind: str, subtitle: str, top: str, parts: Sequence[Section], charts: Mapping[str, Any], foot: str,
     nojs: str = "The charts need JavaScript; the tables do not.",
-) -> str:  # fmt: skip
-    """A page around ``parts``: head with its policy, contents, scripts.
+) -> bytes:  # fmt: skip
+    """A page around ``parts``: head with its policy, contents, scripts; UTF-8.
+
+    Bytes from the start: as text, the five million letters of Plotly take two to four bytes each, several times over.
 
     Args:
         top: HTML between the heading and the contents, of :func:`verdict_box` and :func:`tile_row`.
         charts: what the script draws from; keys are those of :func:`forecast.report_charts.chart_data`, or ``study``.
     """
-    plotly, script, style = _plotly(), _asset("report.js"), _asset("report.css")
+    plotly, script, style = _plotly(), _asset("report.js"), _asset("report.css").decode()
     policy = (
         "default-src 'none'; "
         f"script-src {_hash(plotly)} {_hash(script)}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
     links = "".join(f'<a href="#{part.name}">{escape(part.heading)}</a>' for part in parts)
-    return f"""<!DOCTYPE html>
+    head = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -95,11 +97,9 @@ def frame(
 </main>
 <footer>{escape(foot)} This page holds all it needs and contacts nobody.</footer>
 <script type="application/json" id="page-data">{json_text(charts)}</script>
-<script>{plotly}</script>
-<script>{script}</script>
-</body>
-</html>
 """
+    scripts = (b"<script>", plotly, b"</script>\n<script>", script, b"</script>\n</body>\n</html>\n")
+    return b"".join((head.encode(), *scripts))
 
 
 def json_text(document: Any) -> str:
@@ -214,15 +214,15 @@ def _table(table: Table) -> str:
 
 
 @cache
-def _plotly() -> str:
-    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8").replace("\r", "")
+def _plotly() -> bytes:
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes().replace(b"\r", b"")
 
 
 @cache
-def _asset(name: str) -> str:
-    return (resources.files("forecast") / "assets" / name).read_text("utf-8").replace("\r", "")
+def _asset(name: str) -> bytes:
+    return (resources.files("forecast") / "assets" / name).read_bytes().replace(b"\r", b"")
 
 
 @cache
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+def _hash(script: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"

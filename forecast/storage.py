@@ -73,20 +73,21 @@ def add_files(folder: Path, files: Mapping[str, bytes], *, remove: Collection[st
     manifest = load_json(folder / MANIFEST)
     kept = {name: digest for name, digest in manifest["files"].items() if name not in files and name not in remove}
     try:
-        _replace_file(folder / MANIFEST, _json({**manifest, "files": kept}).encode())
+        replace_file(folder / MANIFEST, json_bytes({**manifest, "files": kept}))
         for name in remove:
             (folder / name).unlink(missing_ok=True)
         for name, content in files.items():
-            _replace_file(folder / name, content)
+            replace_file(folder / name, content)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        _replace_file(folder / MANIFEST, _json({**manifest, "files": dict(sorted({**kept, **sums}.items()))}).encode())
+        replace_file(folder / MANIFEST, json_bytes({**manifest, "files": dict(sorted({**kept, **sums}.items()))}))
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written to ({error.strerror}).", hint="Copy the run to where you may write."
         ) from error
 
 
-def _replace_file(file: Path, content: bytes) -> None:
+def replace_file(file: Path, content: bytes) -> None:
+    """Write ``file`` so that a kill leaves the old one or the new one."""
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.write_bytes(content)
@@ -134,11 +135,12 @@ def sha256(file: Path) -> str:
 
 def dump_json(file: Path, document: Any) -> None:
     """Write JSON that any reader accepts: infinite and missing numbers become null."""
-    file.write_text(_json(document), "utf-8")
+    file.write_bytes(json_bytes(document))
 
 
-def _json(document: Any) -> str:
-    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+def json_bytes(document: Any) -> bytes:
+    """What :func:`dump_json` writes."""
+    return (json.dumps(plain(document), indent=2, allow_nan=False) + "\n").encode()
 
 
 def load_json(file: Path) -> dict[str, Any]:

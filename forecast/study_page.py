@@ -17,7 +17,7 @@ from forecast.report_cells import Cell, Section, Table, as_float, cell, count, n
 from forecast.report_markdown import render
 from forecast.report_page import frame, tile_row, verdict_box
 from forecast.space import Space, setting
-from forecast.study_report import SCHEMA, replace_text
+from forecast.study_report import SCHEMA
 from pipelines.errors import ArtifactError
 from pipelines.where import shown
 
@@ -43,12 +43,12 @@ def report(folder: Path) -> list[Path]:
     if found.get("schema") != SCHEMA or "history" not in found:
         raise ArtifactError(f"{folder}/study.json is of another version.", hint="Use the version that wrote it.")
     made = pages(found)
-    for name, text in made.items():
-        replace_text(folder / name, text)
+    for name, content in made.items():
+        storage.replace_file(folder / name, content)
     return [folder / name for name in made]
 
 
-def pages(found: Found) -> dict[str, str]:
+def pages(found: Found) -> dict[str, bytes]:
     """``report.html`` and ``report.md``.
 
     Args:
@@ -65,7 +65,8 @@ def pages(found: Found) -> dict[str, str]:
         title=title, kind="Tuning", subtitle=_subtitle(found), top=top, parts=parts, charts=charts,
         foot="Errors are means over walk-forward folds before the sealed span, relative to naive's.",
     )  # fmt: skip
-    return {"report.html": html, "report.md": render(f"Tuning report: {title}", label, said, "", parts, ())}
+    text = render(f"Tuning report: {title}", label, said, "", parts, ())
+    return {"report.html": html, "report.md": text.encode()}
 
 
 # -- numbers -----------------------------------------------------------------------------------

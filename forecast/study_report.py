@@ -10,10 +10,7 @@ setting. ``importances.csv``. ``report.html`` and ``report.md`` say the same to 
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import secrets
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,29 +136,18 @@ def trials_table(study: optuna.Study, space: Space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(folder: Path, found: Mapping[str, Any], table: pd.DataFrame, pages: Mapping[str, str]) -> None:
+def write(folder: Path, found: Mapping[str, Any], table: pd.DataFrame, pages: Mapping[str, bytes]) -> None:
     """``study.json, trials.csv, importances.csv`` and ``pages`` by name, each replaced at once."""
     shares = pd.DataFrame({"setting": list(found["importances"]), "importance": list(found["importances"].values())})
-    replace_text(folder / "trials.csv", table.to_csv(index=False))
-    replace_text(folder / "importances.csv", shares.to_csv(index=False))
-    for name, text in pages.items():
-        replace_text(folder / name, text)
-    replace_text(folder / "study.json", json.dumps(storage.plain(found), indent=2, allow_nan=False) + "\n")
+    files = {"trials.csv": table.to_csv(index=False).encode(), "importances.csv": shares.to_csv(index=False).encode()}
+    files |= {**pages, "study.json": storage.json_bytes(found)}
+    for name, content in files.items():
+        storage.replace_file(folder / name, content)
 
 
 def changed(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """The settings of a trial that differ from where the study began."""
     return {name: value for name, value in params.items() if value != setting(space.base, name)}
-
-
-def replace_text(file: Path, text: str) -> None:
-    """Write ``file`` so that a kill leaves the old one or the new one."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_text(text, "utf-8", newline="\n")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _summary(trial: FrozenTrial) -> dict[str, Any]:

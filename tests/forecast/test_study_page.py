@@ -76,7 +76,7 @@ def parts_of(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_history_importances_and_slices_are_those_of_the_study(found: dict[str, Any]) -> None:
-    charts = charts_of(study_page.pages(found)["report.html"])
+    charts = charts_of(study_page.pages(found)["report.html"].decode())
     assert [one["value"] for one in charts["trials"]] == [0.9, 0.8, None, None, 0.7, None, 55.0]
     assert charts["trials"][2]["reached"] == 1.4 and charts["best"] == 4 and charts["start"] == 0.9
     assert charts["importances"] == {"train.lr": 0.75, "model.core": 0.25}
@@ -107,12 +107,12 @@ def test_every_trial_is_listed_with_its_settings_and_its_reason(found: dict[str,
 
 def test_a_hostile_name_runs_nothing(found: dict[str, Any]) -> None:
     made = study_page.pages(found)
-    html = made["report.html"]
+    html = made["report.html"].decode()
     assert html.count(EVIL) == 0 and html.count("</script>") == 3
     assert not re.search(r"<(img|i)\b", re.sub(r"(?s)<script>.*?</script>", "", html))  # plotly's own text set aside
     hashes = re.findall(r"&#x27;sha256-[^;]+&#x27;", html)
     assert len(hashes) == 2 and "script-src" in html
-    assert "<img" not in made["report.md"]
+    assert b"<img" not in made["report.md"]
 
 
 def test_a_study_that_was_stopped_says_what_it_has(found: dict[str, Any]) -> None:
@@ -120,12 +120,12 @@ def test_a_study_that_was_stopped_says_what_it_has(found: dict[str, Any]) -> Non
              "trials": {"spent": 0, "complete": 0, "pruned": 0, "failed": 0, "repeated": 0},
              "saved": {"trials": 0, "seconds": 0.0}}  # fmt: skip
     del early["sealed"]
-    html, text = study_page.pages(early).values()
+    html, text = (part.decode() for part in study_page.pages(early).values())
     assert study_page.UNOPENED in html and study_page.UNOPENED in text
     assert set(parts_of(early)) == {"history", "trials", "settings"}
     few = {**found, "importances": {}}
     assert "Too few trials" in " ".join(parts_of(few)["space"].lead)
-    assert charts_of(study_page.pages(few)["report.html"])["pair"] is None
+    assert charts_of(study_page.pages(few)["report.html"].decode())["pair"] is None
 
 
 def test_two_objectives_show_their_front(found: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def test_two_objectives_show_their_front(found: dict[str, Any]) -> None:
     two["best"]["values"] = two["front"][0]["values"] = [0.7, 6.0]
     part = parts_of(two)["front"]
     assert [[cell.text for cell in row] for row in part.tables[0].rows] == [["4", "0.70000", "6.0000"]]
-    charts = charts_of(study_page.pages(two)["report.html"])
+    charts = charts_of(study_page.pages(two)["report.html"].decode())
     assert charts["also"] == "seconds of training" and charts["front"] == [4] and charts["trials"][4]["also"] == 6.0
 
 
@@ -155,7 +155,7 @@ def test_the_command_writes_the_page_of_a_study_again(found: dict[str, Any], tmp
     assert json.loads(done.stdout)["files"] == ["report.html", "report.md"]
     first = (tmp_path / "report.html").read_bytes()
     study_page.report(tmp_path)
-    assert (tmp_path / "report.html").read_bytes() == first == study_page.pages(found)["report.html"].encode()
+    assert (tmp_path / "report.html").read_bytes() == first == study_page.pages(found)["report.html"]
     storage.dump_json(tmp_path / "study.json", {"schema": 99})
     with pytest.raises(ArtifactError, match="another version"):
         study_page.report(tmp_path)
@@ -177,7 +177,7 @@ def test_chromium_draws_every_chart_and_asks_nobody(
     found: dict[str, Any], tmp_path: Path, opened: Browser, width: int
 ) -> None:
     page = tmp_path / "report.html"
-    page.write_text(study_page.pages(found)["report.html"], "utf-8")
+    page.write_bytes(study_page.pages(found)["report.html"])
     tab = opened.tab().open(page.as_uri(), width=width)
     assert tab.js("document.documentElement.dataset.ready") == "yes"
     assert tab.logged == [] and tab.dialogs == []
