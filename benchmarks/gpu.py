@@ -101,7 +101,7 @@ def step_ratio(lanes: int, hidden: int) -> dict[str, Any]:
     return {
         "lanes": lanes, "hidden": hidden, "ratio": statistics.median(pairs), "low": pairs[0], "high": pairs[-1],
         "plain_ms": 1e3 * each, "toolkit_ms": 1e3 * statistics.median(ours) / len(chunks),
-        "origins_per_s": lanes * 64 * len(chunks) / statistics.median(ours),
+        "origins_per_s": lanes * sum(chunk.size for chunk in chunks) / statistics.median(ours),
     }  # fmt: skip
 
 
@@ -158,7 +158,7 @@ FIELDS = ("x", "future", "static", "level", "y", "anchor", "scale", "mask", "res
 
 def cpu_speed(lanes: int, hidden: int) -> dict[str, Any]:
     _, net, source, chunks = on_device(lanes, hidden, torch.device("cpu"), points=max(20_000, lanes * 64 * 3), layers=2)
-    batches = [gather(source, chunk) for chunk in chunks][:3]
+    batches = [gather(source, chunk) for chunk in chunks[:3]]
     weights = [weight.detach().clone() for weight in net.parameters()]
     optimizer = optimizer_of(net)
     plain_epoch(net, batches, optimizer, weights)
@@ -168,7 +168,7 @@ def cpu_speed(lanes: int, hidden: int) -> dict[str, Any]:
     return {
         "lanes": lanes,
         "hidden": hidden,
-        "origins_per_s": lanes * 64 * len(batches) / took,
+        "origins_per_s": lanes * sum(chunk.size for chunk in chunks[:3]) / took,
         "threads": torch.get_num_threads(),
     }
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from forecast.storage import replace_file
+
 Asked = dict[str, Any]
 Result = dict[str, Any]
 
@@ -17,22 +19,22 @@ class Kept:
 
     Args:
         path: the file; it need not exist.
-        fresh: begin anew.
+        fresh: what was there before counts as not measured; it stays in the file until it is measured again.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self.path = path
-        if fresh:
-            path.unlink(missing_ok=True)
+        self.old = set(self._read()) if fresh else set()
 
     def find(self, asked: Asked) -> Result | None:
-        return self._read().get(_key(asked))
+        return None if _key(asked) in self.old else self._read().get(_key(asked))
 
     def keep(self, asked: Asked, result: Result) -> None:
         """Add one; what other processes have added meanwhile stays."""
         self.path.parent.mkdir(exist_ok=True)
         with FileLock(f"{self.path}.lock"):
-            self.path.write_text(json.dumps({**self._read(), _key(asked): result}, indent=1) + "\n", "utf-8")
+            replace_file(self.path, (json.dumps({**self._read(), _key(asked): result}, indent=1) + "\n").encode())
+        self.old.discard(_key(asked))
 
     def _read(self) -> dict[str, Result]:
         found: dict[str, Result] = json.loads(self.path.read_text("utf-8")) if self.path.is_file() else {}

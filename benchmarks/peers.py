@@ -5,8 +5,9 @@ results/peers_runs.json as soon as it ends, so that an interrupted comparison go
 anew, which a change of the code asks for. The table goes to results/peers.json. Peers that are not installed are named
 and left out.
 
-Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (2,048
-origins of the daily series, 4,096 of the hourly ones), and origins/s counts the origins that a loss was taken at.
+Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (of the
+daily series 2,048 origins at most and 1,400 on average, of the hourly ones 4,096 at most); origins/s counts the origins
+that a loss was taken at.
 Time to an error: the toolkit's defaults (quantiles, a linear skip) with a net of the same size.
 """
 
@@ -140,6 +141,8 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="forget what was run before")
     parser.add_argument("--data", nargs="+", default=["daily", "hourly", "etth1"], help="of the accuracy task")
     options = parser.parse_args()
+    if options.table and options.fresh:
+        parser.error("--table runs nothing, so --fresh leaves nothing to show")
     present = [name for name, (python, _) in RUNNERS.items() if python.exists()]
     for name in RUNNERS:
         if name not in present:

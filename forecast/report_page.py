@@ -22,6 +22,7 @@ from forecast.report_charts import main_model
 from forecast.report_data import Page, score_of
 from forecast.report_text import warning
 from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE
+from pipelines.where import shown
 
 _TONE = {SKILL: "good", NO_SKILL: "flat", WORSE: "bad", TOO_LITTLE: "flat"}
 _CONTROLS = {
@@ -112,7 +113,7 @@ def json_text(document: Any) -> str:
 
 def _subtitle(page: Page) -> str:
     facts = page.panel.describe()
-    span = f"{facts['start']} to {facts['end']}".replace(" 00:00:00", "")
+    span = f"{shown(facts['start'])} to {shown(facts['end'])}"
     return f"{facts['target']} · {facts['rows']:,} rows, {span} · {facts['frequency']} · {facts['source']}"
 
 

@@ -9,6 +9,9 @@ pieces are laid out on ``lanes`` parallel lanes, and chunk ``t + 1`` of a lane g
 stopped, ``k1`` steps later. A chunk spans ``k2 >= k1`` steps, which is how far gradients reach back; the
 steps a chunk shares with the one before carry no loss, so every origin is counted once. A lane that starts
 a new piece is marked in ``reset``. Padding is on the right only; the chunk after padding always resets.
+
+Lanes have equal numbers of steps, whatever that is in chunks: the first chunk of a pass may be shorter (that moves the
+borders between passes), and the last is as long as what is left. Both are updates like the others, on fewer rows.
 """
 
 from __future__ import annotations
@@ -157,43 +160,49 @@ def plan_whole(pieces: list[Piece], size: int, warm: Index | None = None) -> Ite
 
 
 def _lay_out(pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int) -> list[list[Piece]]:
-    """For every lane its pieces, on lanes of the fewest steps that hold them all: idle steps cost as much as others."""
-    low = high = max(1, -(-sum(p.stop - p.start for p in pieces) // lanes) - overlap)
-    further = 1
-    while (found := _fill(pieces, lanes, high, k1, first, overlap)) is None:
-        low, high, further = high + 1, high + further, 2 * further
-    while low < high:
-        middle = (low + high) // 2
-        layout = _fill(pieces, lanes, middle, k1, first, overlap)
-        if layout is None:
-            low = middle + 1
-        else:
-            high, found = middle, layout
-    return found + [[] for _ in range(lanes - len(found))]
+    """For every lane its pieces, on lanes about as short as can hold them all: idle steps cost as much as others.
 
-
-def _fill(pieces: list[Piece], lanes: int, steps: int, k1: int, first: int, overlap: int) -> list[list[Piece]] | None:
-    """Pieces in order on lanes of ``steps`` steps, cut at the end of a lane; none if there are too few lanes.
-
-    A piece that starts behind another one starts with a chunk, and only where it has a whole one to go: a few rows
-    read from a blank state teach nothing.
+    No lane is cut shorter than ``k1`` to have more of them: every lane begins with a blank state.
     """
-    layout: list[list[Piece]] = [[]]
-    used = 0
-    for piece in pieces:
-        at = piece.start
-        while at < piece.stop:
-            if layout[-1] and steps - used < min(k1, piece.stop - at):
-                layout.append([])
-                used = 0
-            if len(layout) > lanes:
-                return None
-            begin = k1 if layout[-1] else first
-            rows = min(piece.stop - at, steps - used + overlap)
-            layout[-1].append(Piece(piece.series, at, at + rows))
+    lengths = [p.stop - p.start for p in pieces]
+
+    def fits(steps: int) -> bool:
+        return all(lane < lanes for lane, *_ in _cut(lengths, steps, k1, first, overlap))
+
+    rows = sum(max(1, length - overlap) for length in lengths)
+    steps = max(1, -(-(rows - overlap * (lanes - 1)) // lanes), min(k1, max(lengths)))
+    if not fits(steps):  # pieces end within chunks; within a part in 256 it is not worth looking further
+        padded = sum(-(-max(1, length - overlap) // k1) * k1 for length in lengths)
+        low, steps = steps, max(steps + 1, -(-padded // lanes))
+        while not fits(steps):
+            low, steps = steps, steps + 1 + steps // 8
+        while steps - low > 1 + steps // 256:
+            middle = (low + steps) // 2
+            low, steps = (low, middle) if fits(middle) else (middle, steps)
+    layout: list[list[Piece]] = [[] for _ in range(lanes)]
+    for lane, which, at, count in _cut(lengths, steps, k1, first, overlap):
+        start = pieces[which].start + at
+        layout[lane].append(Piece(pieces[which].series, start, start + count))
+    return layout
+
+
+def _cut(lengths: list[int], steps: int, k1: int, first: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
+    """``(lane, piece, first row, rows)``: pieces in order, cut where a lane has ``steps`` steps and the overlap.
+
+    Behind another piece one begins with a chunk, and only where there is room for the chunk or all of its rows: rows
+    read from a blank state teach little. What is left of a piece that is cut begins the next lane, however short.
+    """
+    lane = used = 0
+    for which, length in enumerate(lengths):
+        at = 0
+        while at < length:
+            if used and steps - used < min(k1, length - at):
+                lane, used = lane + 1, 0
+            begin = k1 if used else first
+            rows = min(length - at, steps - used + overlap)
+            yield lane, which, at, rows
             used += begin + k1 * max(0, -(-(rows - begin - overlap) // k1))
             at += rows
-    return layout
 
 
 def _chunks(lane: list[Piece], k1: int, first: int, overlap: int) -> list[tuple[int, Piece, bool]]:

@@ -102,6 +102,8 @@ def plural(count: int, noun: str) -> str:
 def shown(stamp: Any) -> str:
     """A time stamp for people: the date alone at midnight."""
     moment = pd.Timestamp(stamp)
+    if moment is pd.NaT:
+        return "-"
     return f"{moment:%Y-%m-%d}" if moment == moment.normalize() else str(moment)
 
 

@@ -86,13 +86,12 @@ def backtest(
     json: opt.Json = False,
     debug: opt.Debug = False,
 ) -> None:
-    from forecast import report, request
-    from forecast import run as flow
-    from forecast.backtest import backtest as go
+    from forecast import request
     from forecast.baselines import ALWAYS
     from forecast.commands import screen
     from forecast.commands.fit import show_data
     from forecast.imports import importing
+    from forecast.sections import CORES
     from pipelines.errors import UsageError
 
     config = request.config_of(settings)
@@ -112,7 +111,12 @@ def backtest(
         show_data(screen.out(), panel)
     screen.show_doubts(panel.notes)
     with importing():
-        import forecast.train  # noqa: F401  Lightning takes seconds; folds import it when they begin
+        from forecast import report
+        from forecast import run as flow
+        from forecast.backtest import backtest as go
+
+        if jobs == 1 and not set(models).isdisjoint(CORES):
+            import forecast.train  # noqa: F401 - the first fold would load it
     with folds_bar() as tell:
         result = go(
             panel, models, test=test, stride=stride, gap=gap, refit=refit,

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pipelines.batches import (
     Chunk,
     Piece,
+    _cut,
+    _lay_out,
     gather,
     pieces_of,
     plan_streams,
@@ -83,12 +85,37 @@ def test_lanes_are_balanced() -> None:
 def test_no_step_of_one_long_series_is_idle(rows: int, lanes: int, k1: int, extra: int, first: int) -> None:
     chunks = plan_streams(pieces([rows]), lanes, k1, k1 + extra, min(first, k1))
     read = sum(chunk.stride for chunk in chunks[:-1]) + chunks[-1].size
-    assert read <= -(-rows // lanes) + extra
+    assert read <= max(-(-rows // lanes), min(k1 + extra, rows))
 
 
-def test_a_short_rest_of_a_lane_is_left_idle() -> None:
-    # 40 and 40 rows on two lanes of 40: the second series does not begin in the middle of a chunk of the first lane
-    chunks = plan_streams(pieces([36, 44]), 2, 16)
+@given(lengths, st.integers(1, 5), st.integers(1, 16), st.integers(0, 12), st.integers(1, 16))
+def test_lanes_are_as_short_as_can_be(counts: list[int], lanes: int, k1: int, extra: int, first: int) -> None:
+    first = min(first, k1)
+    shortest = min(k1, max(counts))
+    while any(lane >= lanes for lane, *_ in _cut(counts, shortest, k1, first, extra)):
+        shortest += 1
+    layout = _lay_out(pieces(counts), lanes, k1, first, extra)
+    found = [[(p.series, p.stop - p.start) for p in lane] for lane in layout]
+    allowed = []
+    for steps in range(shortest, shortest + 3):  # the search stops within a step or 1 in 256
+        best: list[list[tuple[int, int]]] = [[] for _ in range(max(lanes, sum(counts)))]
+        for lane, which, _, rows in _cut(counts, steps, k1, first, extra):
+            best[lane].append((which, rows))
+        allowed.append(best[:lanes])
+    assert found in allowed
+
+
+def test_many_short_series_fill_every_lane() -> None:
+    assert len(plan_streams(pieces([64] * 1000), 32, 32, 64)) == 32  # 32 series a lane, one chunk each
+
+
+def test_a_lane_is_not_cut_below_a_chunk() -> None:
+    (chunk, *more) = plan_streams(pieces([300]), 32, 64)
+    assert not more and sorted(chunk.valid)[-5:] == [44, 64, 64, 64, 64]
+
+
+def test_a_series_does_not_begin_where_its_first_chunk_has_no_room() -> None:
+    chunks = plan_streams(pieces([36, 52]), 2, 16)  # behind 36 rows, 48 steps, two would fit on lanes of 50
     fresh = [int(chunk.start[b]) for chunk in chunks for b in range(2) if chunk.valid[b] and chunk.reset[b]]
     assert sorted(fresh) == [0, 36]
 
