@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,9 @@ MOST = 20
 
 
 def audit(
-    run: opt.RunFolder,
+    run: Annotated[
+        Path, typer.Argument(help="Run folder of `forecast fit` or `forecast backtest`.", show_default=False)
+    ],
     origins: Annotated[int, typer.Option("--origins", min=1, help="Origins to sample.")] = 12,
     cutoffs: Annotated[int, typer.Option("--cutoffs", min=0, help="Cutoffs to refit at; 0 for no refits.")] = 3,
     seed: opt.Seed = None,

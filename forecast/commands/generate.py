@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from forecast.commands import options as opt
+from forecast.family import FAMILY
 
 HELP = """Learn a text character by character and go on from a few words of your own.
 
@@ -16,6 +17,7 @@ is held out: bits per character there say whether it learned the language or the
 """
 LEARN = {name: opt.SETTING_FLAGS[name] for name in ("epochs", "seed", "set_", "config", "threads", "accelerator")}
 WHAT = "What"
+NETS = ", ".join(name for name, member in FAMILY.items() if member.streams and member.gradient)
 
 
 @opt.takes(settings=LEARN)
@@ -37,7 +39,9 @@ def generate(
             "--temperature", help="1 as learned; lower: likelier; higher: more at random.", rich_help_panel=WHAT
         ),
     ] = 0.7,
-    model: opt.Core = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help=f"{NETS}; see `forecast models`.", rich_help_panel=opt.MODEL)
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Keep the generator here.", rich_help_panel=opt.RUN)] = None,
     json: opt.Json = False,
     debug: opt.Debug = False,

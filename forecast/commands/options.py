@@ -137,7 +137,6 @@ Accelerator = Annotated[str | None, typer.Option("--accelerator", help="auto, cp
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder.  \\[default: runs/...]", rich_help_panel=RUN)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=RUN)]
 Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks.", rich_help_panel=RUN)]
-RunFolder = Annotated[Path, typer.Argument(help="Run folder printed by `forecast fit`.", show_default=False)]
 
 Flags = Mapping[str, tuple[Any, Any]]  # name of the parameter: (annotation, default)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from forecast.commands import options as opt
 
@@ -11,7 +14,7 @@ HELP = """Forecast again from a saved run: on the rows saved in it, or on newer 
 
 @opt.takes(data=opt.DATA_FLAGS)
 def predict(
-    run: opt.RunFolder,
+    run: Annotated[Path, typer.Argument(help="Run folder of `forecast fit`.", show_default=False)],
     data: dict[str, Any],
     json: opt.Json = False,
     debug: opt.Debug = False,

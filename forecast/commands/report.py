@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from forecast.commands import options as opt
 
 HELP = """Write report.html, report.md and PNGs into the folder of a fit or a backtest; the page of a study."""
 
 
-def report(run: opt.RunFolder, json: opt.Json = False, debug: opt.Debug = False) -> None:
+def report(
+    run: Annotated[
+        Path,
+        typer.Argument(help="Folder of `forecast fit`, `backtest` or `tune`.", show_default=False),
+    ],
+    json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
     from forecast import report as pages
     from forecast.commands import screen
 
