@@ -17,6 +17,7 @@ from forecast.tensors import device_chunks, stack_chunks, tensors_of
 from pipelines.batches import Batch, Chunk, Mask, Piece, Resident, gather, plan_streams, plan_windows, split
 from pipelines.prepared import Prepared
 
+SLACK = 0.02  # share of steps spent on other borders of lanes in every pass, at most
 AHEAD = 1 << 18  # numbers cut out ahead of their turn, a megabyte of float32
 
 
@@ -75,7 +76,7 @@ class StreamData(pl.LightningDataModule):
         lanes, k1, k2: see :func:`pipelines.batches.plan_streams`; with ``lookback`` windows instead of streams.
         passes: passes over the training rows in one Lightning epoch.
         total: passes in all; the last Lightning epoch has fewer where they do not divide it.
-        seed: of the phase of each pass (streams) or of the shuffling (windows).
+        seed: of the borders of chunks and lanes in each pass (streams) or of the shuffling (windows).
     """
 
     def __init__(
@@ -101,11 +102,12 @@ class StreamData(pl.LightningDataModule):
         self.source: Resident | None = None
 
     def plan(self) -> list[Chunk]:
-        """The next pass: a new phase (streams) or a new order (windows)."""
+        """The next pass: other borders of chunks and lanes (streams) or another order (windows)."""
         if self.lookback is not None:
             return plan_windows(self.train.pieces, self.lookback, self.lanes, self.rng)
-        first = int(self.rng.integers(1, self.k1 + 1))
-        return plan_streams(self.train.pieces, self.lanes, self.k1, self.k2, first)
+        half = (self.k1 + 1) // 2  # every phase, and no chunk of a few rows
+        first = int(self.rng.integers(half, half + self.k1))
+        return plan_streams(self.train.pieces, self.lanes, self.k1, self.k2, first, self.rng.uniform(0, SLACK))
 
     def setup(self, stage: str) -> None:
         if self.source is None:

@@ -10,14 +10,15 @@ stopped, ``k1`` steps later. A chunk spans ``k2 >= k1`` steps, which is how far 
 steps a chunk shares with the one before carry no loss, so every origin is counted once. A lane that starts
 a new piece is marked in ``reset``. Padding is on the right only; the chunk after padding always resets.
 
-Lanes have equal numbers of steps, whatever that is in chunks: the first chunk of a pass may be shorter (that moves the
-borders between passes), and the last is as long as what is left. Both are updates like the others, on fewer rows.
+Lanes have equal numbers of steps, whatever that is in chunks: the first chunk of a pass has any length the caller
+likes (that moves the borders between passes), and the last is as long as what is left, at least half of ``k1``, so that
+no update is made of a few rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def pieces_of(prepared: Prepared, start: Index | int = 0, stop: Index | int | No
 
 
 def plan_streams(
-    pieces: list[Piece], lanes: int, k1: int, k2: int | None = None, first: int | None = None
+    pieces: list[Piece], lanes: int, k1: int, k2: int | None = None, first: int | None = None, slack: float = 0.0
 ) -> list[Chunk]:
     """Lay ``pieces`` out on ``lanes`` and cut them into chunks; the order of rows is never shuffled.
 
@@ -102,7 +103,8 @@ def plan_streams(
         lanes: parallel lanes, ``B``.
         k1: steps between updates.
         k2: steps gradients reach back, at least ``k1`` (the default).
-        first: stride of every lane's first chunk (1 to ``k1``), to move the chunk borders between epochs.
+        first: stride of every lane's first chunk (1 to ``2 k1``), to move the chunk borders between epochs.
+        slack: lanes are longer by this share than they need be, to move where they begin.
 
     Raises:
         UsageError: ``lanes``, ``k1``, ``k2`` or ``first`` is out of range.
@@ -110,15 +112,16 @@ def plan_streams(
     """
     k2 = k1 if k2 is None else k2
     first = k1 if first is None else first
-    if lanes < 1 or k1 < 1 or k2 < k1 or not 1 <= first <= k1:
+    if lanes < 1 or k1 < 1 or k2 < k1 or not 1 <= first <= 2 * k1 or slack < 0:
         raise UsageError(
-            f"lanes={lanes}, k1={k1}, k2={k2}, first={first}: expected lanes >= 1, k2 >= k1 >= 1, 1 <= first <= k1.",
+            f"lanes={lanes}, k1={k1}, k2={k2}, first={first}, slack={slack:g}: expected lanes >= 1, k2 >= k1 >= 1, "
+            "1 <= first <= 2 k1, slack >= 0.",
             hint="k1 is the stride between updates, k2 the steps that are back-propagated.",
         )
     if not pieces:
         raise TooShortError("there are no rows to train on.", hint="Use a longer training span.")
     overlap = k2 - k1
-    layout = [_chunks(lane, k1, first, overlap) for lane in _lay_out(pieces, lanes, k1, first, overlap)]
+    layout = [_chunks(lane, k1, first, overlap) for lane in _lay_out(pieces, lanes, k1, first, overlap, slack)]
     chunks: list[Chunk] = []
     count = max(len(lane) for lane in layout)
     for t in range(count):
@@ -137,7 +140,20 @@ def plan_streams(
         if t == count - 1:  # no lane goes on, so steps that none of them has need not be read
             size = int(valid.max())
         chunks.append(Chunk(start, series, valid, counted, reset, size, min(stride, size)))
-    return chunks
+    return _join_rest(chunks, k1, overlap)
+
+
+def _join_rest(chunks: list[Chunk], k1: int, overlap: int) -> list[Chunk]:
+    """The last two chunks made one where the last has few steps of its own and no lane begins a piece there."""
+    if len(chunks) < 2:
+        return chunks
+    *others, before, last = chunks
+    here = last.valid > 0
+    more = last.size - overlap
+    if last.reset[here].any() or 2 * more >= k1:
+        return chunks
+    valid = np.where(here, before.stride + last.valid, before.valid)
+    return [*others, replace(before, valid=valid, size=before.stride + last.size, stride=before.stride + more)]
 
 
 def plan_whole(pieces: list[Piece], size: int, warm: Index | None = None) -> Iterator[Chunk]:
@@ -159,10 +175,13 @@ def plan_whole(pieces: list[Piece], size: int, warm: Index | None = None) -> Ite
         yield Chunk(start, series, valid, counted_from, np.full(len(pieces), low == 0), size, size)
 
 
-def _lay_out(pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int) -> list[list[Piece]]:
+def _lay_out(
+    pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int, slack: float = 0.0
+) -> list[list[Piece]]:
     """For every lane its pieces, on lanes about as short as can hold them all: idle steps cost as much as others.
 
-    No lane is cut shorter than ``k1`` to have more of them: every lane begins with a blank state.
+    ``slack`` makes them longer by that share. No lane is cut shorter than ``k1`` to have more of them: every lane
+    begins with a blank state.
     """
     lengths = [p.stop - p.start for p in pieces]
 
@@ -179,6 +198,7 @@ def _lay_out(pieces: list[Piece], lanes: int, k1: int, first: int, overlap: int)
         while steps - low > 1 + steps // 256:
             middle = (low + steps) // 2
             low, steps = (low, middle) if fits(middle) else (middle, steps)
+    steps += int(slack * steps)
     layout: list[list[Piece]] = [[] for _ in range(lanes)]
     for lane, which, at, count in _cut(lengths, steps, k1, first, overlap):
         start = pieces[which].start + at

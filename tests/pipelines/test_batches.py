@@ -61,6 +61,8 @@ def test_a_lane_continues_or_resets(counts: list[int], lanes: int, k1: int, extr
     for before, after in itertools.pairwise(chunks):
         last = after is chunks[-1]
         assert (after.stride, after.size) == (k1, k1 + extra) or (last and after.size == after.valid.max())
+        if last and not after.reset[after.valid > 0].any():
+            assert k1 <= 2 * (after.size - extra) < 3 * k1, "an update of a few rows"
         for b in range(lanes):
             if after.valid[b] and not after.reset[b]:
                 assert after.start[b] == before.start[b] + before.stride
@@ -127,7 +129,9 @@ def test_phase_moves_the_borders() -> None:
     assert late[0].size == 5
 
 
-@pytest.mark.parametrize("bad", [{"lanes": 0}, {"k1": 0}, {"k1": 8, "k2": 4}, {"first": 0}, {"first": 99}])
+@pytest.mark.parametrize(
+    "bad", [{"lanes": 0}, {"k1": 0}, {"k1": 8, "k2": 4}, {"first": 0}, {"first": 99}, {"slack": -1}]
+)
 def test_bad_plan_arguments(bad: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="expected lanes >= 1"):
         plan_streams(pieces([50]), **{"lanes": 2, "k1": 8, **bad})
