@@ -107,6 +107,17 @@ def test_lanes_are_as_short_as_can_be(counts: list[int], lanes: int, k1: int, ex
     assert found in allowed
 
 
+def test_a_short_rest_joins_the_chunk_before() -> None:
+    sizes = [[chunk.size for chunk in plan_streams(pieces([1000]), 8, 16, first=first)] for first in (14, 10)]
+    assert sizes == [[14] + [16] * 6 + [15], [10] + [16] * 6 + [19]]  # 125 steps a lane; 3 are not left alone
+
+
+def test_slack_moves_where_lanes_begin() -> None:
+    tight, loose = (plan_streams(pieces([1000]), 8, 16, slack=slack)[0].start for slack in (0.0, 0.02))
+    assert tight.tolist() == [125 * b for b in range(8)]
+    assert loose.tolist() == [127 * b for b in range(8)]
+
+
 def test_many_short_series_fill_every_lane() -> None:
     assert len(plan_streams(pieces([64] * 1000), 32, 32, 64)) == 32  # 32 series a lane, one chunk each
 
