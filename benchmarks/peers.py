@@ -5,9 +5,8 @@ results/peers_runs.json as soon as it ends, so that an interrupted comparison go
 anew, which a change of the code asks for. The table goes to results/peers.json. Peers that are not installed are named
 and left out.
 
-Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (of the
-daily series 2,048 origins at most and 1,400 on average, of the hourly ones 4,096 at most); origins/s counts the origins
-that a loss was taken at.
+Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (some 2,000
+origins of the daily series, some 4,000 of the hourly ones); origins/s counts the origins that a loss was taken at.
 Time to an error: the toolkit's defaults (quantiles, a linear skip) with a net of the same size.
 """
 
