@@ -75,7 +75,8 @@ def main() -> None:
         slope = exponent(runs)
         steps = [exponent(runs[i : i + 2]) for i in range(len(runs) - 1)]
         last = runs[-1]
-        note = f"{runs[0]['size']:.0e} to {last['size']:.0e} points; at the end {last['points_per_s']:,.0f} points/s, prepared in {last['prepare_s']:.1f} s, peak {last['peak_mb']:.0f} MB"  # noqa: E501
+        peak = f", peak {last['peak_mb']:.0f} MB" if name == "points of one series" else ""  # of the process so far
+        note = f"{runs[0]['size']:.0e} to {last['size']:.0e} points; at the end {last['points_per_s']:,.0f} points/s, prepared in {last['prepare_s']:.1f} s{peak}"  # noqa: E501
         rows.append(
             Row(
                 f"exponent of time per pass in the {name}",

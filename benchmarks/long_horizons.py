@@ -10,8 +10,8 @@ mean over channels and windows. A file given with ``--csv`` is cut 70/10/20 as i
 
 Early stopping reads the validation span; nothing is fitted on it. The test span is scored once per fit, by weights that
 were chosen before. Fits are kept in results/long_runs.json by the settings that differ from the defaults, and not done
-again unless ``--fresh`` (say so after a change of the code), as all of them take hours; each has one thread, so their
-seconds compare. results/long.json keeps whole tables only.
+again unless ``--fresh``, as all of them take hours (use it after a change of the code, and let it finish: what it does
+not reach stays as it was). Each has one thread, so their seconds compare. results/long.json keeps whole tables only.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # MSE, MAE published for SegRNN (Lin et al. 2023, arXiv 2308.11200), by lookback; means over the four horizons
 PUBLISHED = {"ETTh1": {96: (0.417, 0.428), 720: (0.408, 0.428)}, "ETTm1": {96: (0.388, 0.404), 720: (0.347, 0.390)}}
 WANTED = {"ETTh1": (0.405, 0.418), "ETTm1": (0.360, 0.380)}
-# without the skip the recurrent path has all the work: chosen on the validation span, see README.md
-PLAIN: dict[str, Any] = {"skip": 0, "hidden": 128, "weight_decay": 1.0}
 PARTS: dict[str, dict[str, Any]] = {
     "the preset": {},
     "without the linear skip": {"skip": 0},
@@ -49,7 +47,13 @@ PARTS: dict[str, dict[str, Any]] = {
     "dropout 0.7 instead of 0.5": {"dropout": 0.7},
     "twice the units": {"hidden": 128},
     "GRU instead of LSTM": {"core": "gru"},
+    "weight decay 1.0 instead of 0.01": {"weight_decay": 1.0},
+    "without the skip, twice the units, weight decay 1.0": {"skip": 0, "hidden": 128, "weight_decay": 1.0},
 }
+
+
+# without the skip the recurrent path has all the work: chosen on the validation span, see README.md
+PLAIN = PARTS["without the skip, twice the units, weight decay 1.0"]
 
 
 def load(data: str, csv: str | None) -> tuple[Any, int, int]:
@@ -167,7 +171,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--parts", action="store_true", help="the table of parts, scored on the validation span")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="forget the fits that are done")
+    parser.add_argument("--fresh", action="store_true", help="do the fits again that are asked for")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

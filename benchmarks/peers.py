@@ -2,8 +2,8 @@
 
 One process at a time, the three in turn, so that a slow minute hits all. Every process is kept in
 results/peers_runs.json as soon as it ends, so that an interrupted comparison goes on where it was; ``--fresh`` begins
-anew, which a change of the code asks for. The table goes to results/peers.json. Peers that are not installed are named
-and left out.
+anew (use it after a change of the code, and let it finish: what it does not reach stays as it was). The table goes to
+results/peers.json, if it is whole. Peers that are not installed are named and left out.
 
 Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (some 2,000
 origins of the daily series, some 4,000 of the hourly ones); origins/s counts the origins that a loss was taken at.
@@ -31,6 +31,7 @@ Runs = list[dict[str, Any]]
 # updates a peer is given: its better error counts, with the time that one took; one short series is soon overfitted
 BUDGETS = {"daily": (500, 2000), "hourly": (2000,), "etth1": (2000,)}
 OURS = (100, 400, 1600)  # updates of the toolkit: the quickest that is at the better peer's error counts
+TASKS = ("train", "backtest", "job", "accuracy")
 RUNNERS = {
     "toolkit": (Path(sys.executable), "toolkit_runner.py"),
     "neuralforecast": (ROOT / ".venv-nf/bin/python", "neuralforecast_runner.py"),
@@ -135,10 +136,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--tasks", nargs="+", default=["train", "backtest", "job", "accuracy"])
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--table", action="store_true", help="run nothing: the table of what has been run")
-    parser.add_argument("--fresh", action="store_true", help="forget what was run before")
-    parser.add_argument("--data", nargs="+", default=["daily", "hourly", "etth1"], help="of the accuracy task")
+    parser.add_argument("--fresh", action="store_true", help="run again what is asked for")
+    parser.add_argument("--data", nargs="+", default=list(BUDGETS), help="of the accuracy task")
     options = parser.parse_args()
     if options.table and options.fresh:
         parser.error("--table runs nothing, so --fresh leaves nothing to show")
@@ -172,7 +173,8 @@ def main() -> None:
     ]
     rows += [start_up(runs, peer) for peer in others]
     rows += [to_equal_error(runs, data) for data in options.data]
-    finish("peers", [row for row in rows if row is not None], {"threads": options.threads})
+    whole = set(options.tasks) == set(TASKS) and set(options.data) == set(BUDGETS)
+    finish("peers", [row for row in rows if row is not None], {"threads": options.threads}, keep=whole)
 
 
 if __name__ == "__main__":

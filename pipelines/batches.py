@@ -10,9 +10,9 @@ stopped, ``k1`` steps later. A chunk spans ``k2 >= k1`` steps, which is how far 
 steps a chunk shares with the one before carry no loss, so every origin is counted once. A lane that starts
 a new piece is marked in ``reset``. Padding is on the right only; the chunk after padding always resets.
 
-Lanes have equal numbers of steps, whatever that is in chunks: the first chunk of a pass has any length the caller
-likes (that moves the borders between passes), and the last is as long as what is left, at least half of ``k1``, so that
-no update is made of a few rows.
+Lanes have equal numbers of steps, whatever that is in chunks, so two chunks of a pass have other lengths: the first
+has any the caller likes (that moves the borders between passes), and the last is as long as what is left. Less than
+half of ``k1`` joins the chunk before, unless a lane begins a piece there, so that no update is made of a few rows.
 """
 
 from __future__ import annotations
