@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=[pytest.mark.slow] * ("02" in path.stem), id=path.stem) for path in NOTEBOOKS]
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq", "ignore:.*Jupyter.*:DeprecationWarning")
 def test_notebook_runs(path: Path, tmp_path: Path) -> None:
     import nbformat

@@ -90,7 +90,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(
-    "fault", [name if name == "500" else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
+    "fault", [name if name == "html" else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
 )
 def test_a_fault_is_one_sentence_and_exit_code_four(yahoo: YahooServer, forecast: Command, fault: str) -> None:
     yahoo.mode = fault

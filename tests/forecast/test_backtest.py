@@ -178,6 +178,7 @@ def test_a_warm_refit_says_so_and_goes_on_from_the_weights_before() -> None:
     assert not np.array_equal(forecasts(cold, "gru")[~first], forecasts(warm, "gru")[~first])
 
 
+@pytest.mark.slow
 def test_a_warm_refit_keeps_the_shape_that_the_first_fold_settled() -> None:
     """Left to itself the skip grows with the training rows, and the age of the last value appears with gaps."""
     panel = walks(420, phi=0.0)
@@ -231,6 +232,7 @@ def test_finished_folds_are_not_repeated_and_damaged_ones_are(tmp_path: Path) ->
     pd.testing.assert_frame_equal(first.frame, repaired.frame)
 
 
+@pytest.mark.slow
 def test_a_warm_refit_takes_no_cold_fold_from_the_store(tmp_path: Path) -> None:
     panel, options = walks(220), {"horizon": 1, "test": 30, "config": small()}
     warm = backtest(panel, "gru", refit="warm:10", **options)
@@ -342,6 +344,7 @@ def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(alone.scores, both.scores, check_exact=True)
 
 
+@pytest.mark.slow
 def test_nets_take_turns_in_one_process_and_are_refused_in_threads() -> None:
     panel = walks(150)
     options: dict[str, Any] = {"horizon": 1, "test": 20, "refit": 10, "config": small()}
@@ -497,6 +500,7 @@ def test_a_series_without_training_rows_has_no_forecast() -> None:
     assert scores_of(result).loc["gru", "missing"] == 24
 
 
+@pytest.mark.slow
 def test_several_seeds_show_their_spread() -> None:
     panel = walks(150)
     result = backtest(panel, ["gru", "ETS"], horizon=1, test=20, seeds=3, config=small())

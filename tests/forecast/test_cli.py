@@ -96,6 +96,7 @@ def test_what_a_person_sees(place: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_several_series_by_id(place: Path) -> None:
     done = run("fit", "--csv", "sites.csv", "--time", "when", "--target", "power", "--id", "site", *QUICK,
                "--model", "gru", "--out", "sites", "--json", cwd=place)  # fmt: skip
@@ -178,6 +179,7 @@ def test_debug_shows_the_traceback(place: Path) -> None:
     assert done.returncode == 5
 
 
+@pytest.mark.slow
 def test_settings_from_a_file_and_flags_win(place: Path) -> None:
     (place / "my.toml").write_text('[data]\nhorizon = 4\n[model]\ncore = "gru"\nhidden = 8\n[train]\nepochs = 2\n')
     args = ["fit", "--csv", "plant.csv", "--time", "when", "--target", "power", "--config", "my.toml", "--horizon", "3"]
@@ -186,7 +188,9 @@ def test_settings_from_a_file_and_flags_win(place: Path) -> None:
     assert (config["data"]["horizon"], config["model"]["core"], config["model"]["hidden"]) == (3, "gru", 8)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_leaves_nothing_behind(place: Path, number: signal.Signals, code: int) -> None:
     out = place / f"killed-{code}"
     job = subprocess.Popen(
@@ -241,6 +245,7 @@ def test_data_check(place: Path) -> None:
     assert "Traceback" not in bad.stderr
 
 
+@pytest.mark.slow
 def test_prices_by_preset_are_masked_and_a_value_that_rules_the_fit_is_said_on_stderr(place: Path) -> None:
     y = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 300)))
     y[50], y[100] = -3, y[100] * 100

@@ -192,7 +192,7 @@ def test_the_verdict_comes_first(several: Path) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize("kind", ["several", "seeded", "fitted"])
-@pytest.mark.parametrize("width", [1400, 420])
+@pytest.mark.parametrize("width", [1400, pytest.param(420, marks=pytest.mark.slow)])
 def test_chromium_opens_it_quietly(
     kind: str, width: int, opened: Browser, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ def test_a_trial_under_way_at_ctrl_c_is_repeated_with_the_same_settings(
     assert sorted(map(str, params_of(rest.folder))) == sorted(map(str, wanted[:3]))
 
 
+@pytest.mark.slow
 def test_more_trials_for_a_finished_study_open_the_seal_again_and_say_so(panel: Panel, tmp_path: Path) -> None:
     tune(panel, trials=2, study=tmp_path / "s", **QUICK)
     more = resume(tmp_path / "s", trials=3)
@@ -332,6 +333,7 @@ def test_samplers_are_optunas(name: str, kind: str) -> None:
     assert type(sampler.inner) is getattr(optuna.samplers, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.usefixtures("unopened")
 def test_gp_searches_by_a_gaussian_process(panel: Panel, tmp_path: Path) -> None:

@@ -506,6 +506,7 @@ print(sorted(path.suffix for path in folder.iterdir() if path.is_file()))
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_a_whole_entry(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLER, str(tmp_path), "50", "7"],
