@@ -24,8 +24,9 @@ from forecast.nn.network import Network
 from forecast.spans import cut_spans, pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
 from forecast.trainer import run_trainer
-from pipelines.batches import Batch, gather, pieces_of, rows_before
+from pipelines.batches import Batch, gather, rows_before
 from pipelines.pipeline import Pipeline
+from pipelines.plans import pieces_of
 from pipelines.prepared import Prepared
 
 CPU = torch.device("cpu")

@@ -29,7 +29,8 @@ from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.cores import detach_state
 from forecast.nn.network import Network
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Batch, gather, plan_streams
+from pipelines.batches import Batch, gather
+from pipelines.plans import plan_streams
 
 GPU = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

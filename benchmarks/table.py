@@ -13,21 +13,16 @@ from common import RESULTS, table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- make bench writes what follows -->\n", "<!-- and ends here -->\n"
+PEERS = {"neuralforecast": "NeuralForecast's", "darts": "Darts'"}
 # result, how the line in it begins, and the words for someone who has not read the issues
 HEADLINES = [
-    ("peers", "training, daily data, origins/s over neuralforecast",
-     "training, one series, over NeuralForecast's origins/s"),
-    ("peers", "training, daily data, origins/s over darts", "training, one series, over Darts' origins/s"),
-    ("peers", "training, hourly data, origins/s over neuralforecast",
-     "training, 100 series, over NeuralForecast's origins/s"),
-    ("peers", "training, hourly data, origins/s over darts", "training, 100 series, over Darts' origins/s"),
-    ("peers", "fit time to the best validation error a peer reaches (daily)", "time to the better peer's error: daily"),
-    ("peers", "fit time to the best validation error a peer reaches (hourly)",
-     "time to the better peer's error: 100 series"),
-    ("peers", "fit time to the best validation error a peer reaches (etth1)", "time to the better peer's error: ETTh1"),
-    ("peers", "backtest of 2,000 origins over neuralforecast",
-     "backtest of 2,000 origins, over NeuralForecast's origins/s"),
-    ("peers", "backtest of 2,000 origins over darts", "backtest of 2,000 origins, over Darts' origins/s"),
+    *(("peers", f"training, {data} data, origins/s over {peer}", f"training, {what}, over {whose} origins/s")
+      for data, what in {"daily": "one series", "hourly": "100 series"}.items() for peer, whose in PEERS.items()),
+    *(("peers", f"fit time to the best validation error a peer reaches ({data})",
+       f"time to the better peer's error: {what}")
+      for data, what in {"daily": "daily", "hourly": "100 series", "etth1": "ETTh1"}.items()),
+    *(("peers", f"backtest of 2,000 origins over {peer}", f"backtest of 2,000 origins, over {whose} origins/s")
+      for peer, whose in PEERS.items()),
     ("peers", "process start to printed forecast (5,000 points, 10 passes) over neuralforecast",
      "process start to printed forecast over NeuralForecast's"),
     ("step", "origins/s of forecast.fit / plain stream loop (lanes 16, hidden 64)",

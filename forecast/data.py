@@ -1,7 +1,7 @@
 """Batches for training: resident tensors on the training device, no Python per item.
 
 The arrays of :class:`pipelines.prepared.Prepared` move to the device once; a plan (index arithmetic from
-:mod:`pipelines.batches`) says which rows each lane reads next, and one gather makes a batch there.
+:mod:`pipelines.plans`) says which rows each lane reads next, and one gather makes a batch there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 import torch
 
 from forecast.tensors import device_chunks, stack_chunks, tensors_of
-from pipelines.batches import Batch, Chunk, Mask, Piece, Resident, gather, plan_streams, plan_windows, split
+from pipelines.batches import Batch, Resident, gather, split
+from pipelines.plans import Chunk, Mask, Piece, plan_streams, plan_windows
 from pipelines.prepared import Prepared
 
 SLACK = 0.02  # share of steps spent on other borders of lanes in every pass, at most
@@ -73,7 +74,7 @@ class StreamData(pl.LightningDataModule):
     Args:
         prepared: arrays of all rows.
         train: training span.
-        lanes, k1, k2: see :func:`pipelines.batches.plan_streams`; with ``lookback`` windows instead of streams.
+        lanes, k1, k2: see :func:`pipelines.plans.plan_streams`; with ``lookback`` windows instead of streams.
         passes: passes over the training rows in one Lightning epoch.
         total: passes in all; the last Lightning epoch has fewer where they do not divide it.
         seed: of the borders of chunks and lanes in each pass (streams) or of the shuffling (windows).

@@ -25,8 +25,9 @@ from forecast.config import Config
 from forecast.nn.cores import RecurrentCore, State
 from forecast.nn.network import Network
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Batch, Chunk, gather
+from pipelines.batches import Batch, gather
 from pipelines.errors import TooShortError
+from pipelines.plans import Chunk
 from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]

@@ -42,8 +42,9 @@ from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.train import Progress
 from forecast.trainer import run_trainer
-from pipelines.batches import gather, pieces_of, plan_whole, rows_before
+from pipelines.batches import gather, rows_before
 from pipelines.errors import ArtifactError, TooShortError, TrainingError, UsageError
+from pipelines.plans import pieces_of, plan_whole
 from pipelines.prepared import Prepared
 
 CHUNK = 256

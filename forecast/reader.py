@@ -20,7 +20,8 @@ from torch import Tensor
 from forecast.nn.cores import State
 from forecast.nn.network import Network
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Batch, Chunk, Piece, Resident, gather, pieces_of, plan_whole
+from pipelines.batches import Batch, Resident, gather
+from pipelines.plans import Chunk, Piece, pieces_of, plan_whole
 from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]

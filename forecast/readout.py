@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from forecast.nn.core import State
 from forecast.nn.network import Network
 from forecast.tensors import device_chunks
-from pipelines.batches import Chunk, Piece, Resident, gather, plan_whole
+from pipelines.batches import Resident, gather
 from pipelines.errors import TooShortError, TrainingError
+from pipelines.plans import Chunk, Piece, plan_whole
 
 Array = NDArray[np.float64]
 WASHOUT = 100

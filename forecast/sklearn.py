@@ -46,8 +46,9 @@ from forecast.surroundings import cuda_devices
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.trainer import run_trainer
-from pipelines.batches import gather, pieces_of, plan_windows
+from pipelines.batches import gather
 from pipelines.errors import UsageError
+from pipelines.plans import pieces_of, plan_windows
 from pipelines.prepared import Prepared
 from pipelines.scale import Scaler
 

@@ -17,9 +17,10 @@ from forecast.model import Model, central
 from forecast.nn.network import Network
 from forecast.spans import Spans
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Chunk, Piece, Resident, gather, pieces_of, plan_whole, plan_windows, rows_before
+from pipelines.batches import Resident, gather, rows_before
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
+from pipelines.plans import Chunk, Piece, pieces_of, plan_whole, plan_windows
 from pipelines.prepared import Prepared
 
 Array = NDArray[np.float64]

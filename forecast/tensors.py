@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.batches import Chunk, Mask, Resident
+from pipelines.batches import Resident
+from pipelines.plans import Chunk, Mask
 from pipelines.prepared import Prepared
 
 _INDICES = ("start", "series", "valid", "counted_from", "reset")

@@ -29,17 +29,11 @@ from forecast.surroundings import cuda_devices
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.trainer import run_trainer
-from pipelines.batches import (
-    Chunk,
-    Resident,
-    gather,
-    pieces_of,
-    plan_streams,
-    rows_before,
-)
+from pipelines.batches import Resident, gather, rows_before
 from pipelines.errors import DataError, TrainingError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
+from pipelines.plans import Chunk, pieces_of, plan_streams
 from pipelines.prepared import Prepared
 from pipelines.spec import PipelineSpec
 

@@ -40,6 +40,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines.revise",),
     ("pipelines.cache",),
     ("pipelines.tickers",),
+    ("pipelines.plans",),
     ("pipelines.batches",),
     ("pipelines.folds",),
     ("pipelines",),

@@ -25,9 +25,10 @@ from forecast.module import ForecastModule
 from forecast.nn.cores import build_core
 from forecast.spans import pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import gather, pieces_of, plan_streams
+from pipelines.batches import gather
 from pipelines.errors import ToolkitError, TooShortError, UsageError
 from pipelines.pipeline import Pipeline
+from pipelines.plans import pieces_of, plan_streams
 
 LAGS = 30
 CPU = torch.device("cpu")

@@ -22,9 +22,10 @@ from forecast.results import Backtest
 from forecast.run import run_fit
 from forecast.tensors import device_chunks, tensors_of
 from forecast.train import fit
-from pipelines.batches import gather, pieces_of, plan_streams
+from pipelines.batches import gather
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
+from pipelines.plans import pieces_of, plan_streams
 from pipelines.spec import PipelineSpec
 from tests.forecast.walks import small, walks
 

@@ -16,8 +16,9 @@ from forecast.readout import CHUNK, STRENGTHS, WASHOUT, fit_readout
 from forecast.spans import cut_spans, pipeline_spec, settle
 from forecast.tensors import tensors_of
 from forecast.train import prepare_rows
-from pipelines.batches import gather, pieces_of, plan_whole, rows_before
+from pipelines.batches import gather, rows_before
 from pipelines.errors import TooShortError, UsageError
+from pipelines.plans import pieces_of, plan_whole
 
 ESN = {"core": "esn", "hidden": 20, "horizon": 3, "threads": 1}
 

@@ -19,9 +19,10 @@ from forecast.module import ForecastModule
 from forecast.nn.decoder import RecurrentDecoder
 from forecast.spans import pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Batch, Chunk, gather, pieces_of, plan_streams, plan_windows
+from pipelines.batches import Batch, gather
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
+from pipelines.plans import Chunk, pieces_of, plan_streams, plan_windows
 from pipelines.prepared import Prepared
 
 TINY = {"hidden": 4, "epochs": 1, "threads": 1, "k1": 16, "lanes": 4}

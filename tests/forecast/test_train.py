@@ -155,8 +155,9 @@ def test_a_module_under_a_trainer_of_your_own(random_walk) -> None:
     from forecast.model import build_network
     from forecast.module import ForecastModule
     from forecast.spans import cut_spans, pipeline_spec, settle
-    from pipelines.batches import pieces_of, rows_before
+    from pipelines.batches import rows_before
     from pipelines.pipeline import Pipeline
+    from pipelines.plans import pieces_of
 
     class Ear(pl.Callback):
         heard = 0

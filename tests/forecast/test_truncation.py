@@ -15,8 +15,9 @@ from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
 from forecast.spans import pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Batch, Chunk, gather, pieces_of, plan_streams, plan_whole, streams
+from pipelines.batches import Batch, gather, streams
 from pipelines.pipeline import Pipeline
+from pipelines.plans import Chunk, pieces_of, plan_streams, plan_whole
 from pipelines.prepared import Prepared
 
 CORES = ["rnn", "rnn-relu", "lstm", "gru"]

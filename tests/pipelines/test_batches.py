@@ -10,22 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.batches import (
-    Chunk,
-    Piece,
-    _cut,
-    _lay_out,
-    gather,
-    pieces_of,
-    plan_streams,
-    plan_whole,
-    plan_windows,
-    resident,
-    streams,
-    windows,
-)
+from pipelines.batches import gather, resident, streams, windows
 from pipelines.errors import TooShortError, UsageError
 from pipelines.pipeline import Pipeline
+from pipelines.plans import Chunk, Piece, _cut, _lay_out, pieces_of, plan_streams, plan_whole, plan_windows
 from pipelines.prepared import Prepared
 from pipelines.spec import PipelineSpec
 
