@@ -106,8 +106,7 @@ class StreamData(pl.LightningDataModule):
         """The next pass: other borders of chunks and lanes (streams) or another order (windows)."""
         if self.lookback is not None:
             return plan_windows(self.train.pieces, self.lookback, self.lanes, self.rng)
-        half = (self.k1 + 1) // 2  # every phase, and no chunk of a few rows
-        first = int(self.rng.integers(half, half + self.k1))
+        first = int(self.rng.integers((self.k1 + 1) // 2, self.k1 + 1))  # no chunk of a few rows
         return plan_streams(self.train.pieces, self.lanes, self.k1, self.k2, first, self.rng.uniform(0, SLACK))
 
     def setup(self, stage: str) -> None:
@@ -125,7 +124,7 @@ class StreamData(pl.LightningDataModule):
 
 
 class _Passes:
-    """Iterates over the bundles of ``passes`` passes."""
+    """Iterates over the bundles of ``passes`` passes; a bundle may hold several, as every pass begins with a reset."""
 
     def __init__(self, data: StreamData) -> None:
         self.data = data
@@ -136,8 +135,12 @@ class _Passes:
         if source is None:
             raise RuntimeError("StreamData.setup was not called")
         left = data.passes if data.total is None else min(data.passes, data.total - data.done)
+        chunks: list[Chunk] = []
         for _ in range(left):
             data.done += 1
-            chunks = device_chunks(data.plan(), source.x.device)
-            for low in range(0, len(chunks), data.bundle):
-                yield Bundle(source, chunks[low : low + data.bundle])
+            chunks += device_chunks(data.plan(), source.x.device)
+            while len(chunks) >= data.bundle:
+                yield Bundle(source, chunks[: data.bundle])
+                chunks = chunks[data.bundle :]
+        if chunks:
+            yield Bundle(source, chunks)

@@ -6,9 +6,10 @@ stopped, ``k1`` steps later. A chunk spans ``k2 >= k1`` steps, which is how far 
 steps a chunk shares with the one before carry no loss, so every origin is counted once. A lane that starts
 a new piece is marked in ``reset``. Padding is on the right only; the chunk after padding always resets.
 
-Lanes have equal numbers of steps, whatever that is in chunks, so two chunks of a pass have other lengths: the first
-has any the caller likes (that moves the borders between passes), and the last is as long as what is left. Less than
-half of ``k1`` joins the chunk before, unless a lane begins a piece there, so that no update is made of a few rows.
+Lanes have equal numbers of steps, whatever that is in chunks, so some chunks of a pass are shorter: the first has any
+length the caller likes (that moves the borders between passes), and the last is as long as what is left. Less than
+half of ``k1`` shares its rows with the chunk before, unless a lane begins a piece there, so that no update is made of
+a few rows.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def plan_streams(
         lanes: parallel lanes, ``B``.
         k1: steps between updates.
         k2: steps gradients reach back, at least ``k1`` (the default).
-        first: stride of every lane's first chunk (1 to ``2 k1``), to move the chunk borders between epochs.
+        first: stride of every lane's first chunk (1 to ``k1``), to move the chunk borders between epochs.
         slack: lanes are longer by this share than they need be, to move where they begin.
 
     Raises:
@@ -86,10 +87,10 @@ def plan_streams(
     """
     k2 = k1 if k2 is None else k2
     first = k1 if first is None else first
-    if lanes < 1 or k1 < 1 or k2 < k1 or not 1 <= first <= 2 * k1 or slack < 0:
+    if lanes < 1 or k1 < 1 or k2 < k1 or not 1 <= first <= k1 or slack < 0:
         raise UsageError(
             f"lanes={lanes}, k1={k1}, k2={k2}, first={first}, slack={slack:g}: expected lanes >= 1, k2 >= k1 >= 1, "
-            "1 <= first <= 2 k1, slack >= 0.",
+            "1 <= first <= k1, slack >= 0.",
             hint="k1 is the stride between updates, k2 the steps that are back-propagated.",
         )
     if not pieces:
@@ -114,11 +115,14 @@ def plan_streams(
         if t == count - 1:  # no lane goes on, so steps that none of them has need not be read
             size = int(valid.max())
         chunks.append(Chunk(start, series, valid, counted, reset, size, min(stride, size)))
-    return _join_rest(chunks, k1, overlap)
+    return _share_rest(chunks, k1, overlap)
 
 
-def _join_rest(chunks: list[Chunk], k1: int, overlap: int) -> list[Chunk]:
-    """The last two chunks made one where the last has few steps of its own and no lane begins a piece there."""
+def _share_rest(chunks: list[Chunk], k1: int, overlap: int) -> list[Chunk]:
+    """The last two chunks in equal parts where the last has few rows of its own and no lane begins a piece there.
+
+    In one part where that is not longer than ``k1``.
+    """
     if len(chunks) < 2:
         return chunks
     *others, before, last = chunks
@@ -126,8 +130,21 @@ def _join_rest(chunks: list[Chunk], k1: int, overlap: int) -> list[Chunk]:
     more = last.size - overlap
     if last.reset[here].any() or 2 * more >= k1:
         return chunks
+    strides = before.stride + more
     valid = np.where(here, before.stride + last.valid, before.valid)
-    return [*others, replace(before, valid=valid, size=before.stride + last.size, stride=before.stride + more)]
+    if strides <= k1:
+        return [*others, replace(before, valid=valid, size=strides + overlap, stride=strides)]
+    half = strides // 2
+    on = valid > half + overlap
+    return [
+        *others,
+        replace(before, valid=np.minimum(valid, half + overlap), size=half + overlap, stride=half),
+        Chunk(
+            start=np.where(on, before.start + half, 0), series=np.where(on, before.series, 0),
+            valid=np.where(on, valid - half, 0), counted_from=np.where(on, overlap, 0), reset=~on,
+            size=strides - half + overlap, stride=strides - half,
+        ),
+    ]  # fmt: skip
 
 
 def plan_whole(pieces: list[Piece], size: int, warm: Index | None = None) -> Iterator[Chunk]:

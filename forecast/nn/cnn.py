@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from forecast.nn.core import State, WindowCore
+from forecast.nn.dropout import Dropout
 
 
 def dilations(lookback: int, kernel: int) -> list[int]:
@@ -33,7 +34,7 @@ class Block(nn.Module):
         self.first = nn.Conv1d(channels, hidden, kernel)
         self.second = nn.Conv1d(hidden, hidden, kernel)
         self.across = nn.Conv1d(channels, hidden, 1) if channels != hidden else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for convolution in (self.first, self.second):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             if convolution.bias is not None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from forecast.nn.core import Core, Decoder
 from forecast.nn.cores import build_core
+from forecast.nn.dropout import Dropout
 
 PLACE = 16  # length of the vector that names a step ahead
 AT_ONCE = 1 << 22  # numbers the decoder's features may hold where no gradient needs them
@@ -46,7 +47,7 @@ class RecurrentDecoder(Decoder):
         self.place = nn.Parameter(torch.randn(horizon, PLACE))
         self.core = build_core(kind, PLACE + future, hidden)
         self.bridge = nn.Linear(features, hidden * len(self.core.initial(1)))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden, parameters)
 
     def forward(self, core: Core, features: Tensor, future: Tensor, static: Tensor) -> Tensor:

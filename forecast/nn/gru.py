@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from forecast.nn.dropout import dropout
 from pipelines.errors import UsageError
 
 _BLOCK = 256  # steps per call of the kernel: longer sequences are chained, so scratch memory stays flat
@@ -284,7 +285,7 @@ class GRU(nn.GRU):
         last = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
-                x = nn.functional.dropout(x, self.dropout, self.training)
+                x = dropout(x, self.dropout, self.training)
             rows = slice(layer * sides, (layer + 1) * sides)
             x, state = self.layer(x, hx[rows], self.all_weights[rows])
             last.append(state)

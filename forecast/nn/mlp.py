@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from forecast.nn.core import State, WindowCore
+from forecast.nn.dropout import Dropout
 
 
 class FeedForwardCore(WindowCore):
@@ -21,7 +22,7 @@ class FeedForwardCore(WindowCore):
         width = in_features * lookback
         for layer in range(layers):
             if layer and dropout:
-                parts.append(nn.Dropout(dropout))
+                parts.append(Dropout(dropout))
             linear = nn.Linear(width, hidden)
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             nn.init.zeros_(linear.bias)

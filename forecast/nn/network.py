@@ -18,6 +18,7 @@ from forecast.config import Config
 from forecast.family import FAMILY
 from forecast.nn.cores import Core, State, build_core
 from forecast.nn.decoder import RecurrentDecoder
+from forecast.nn.dropout import Dropout
 from forecast.nn.heads import build_head
 from forecast.nn.segrnn import SegmentCore, SegmentDecoder
 from pipelines.batches import Batch
@@ -166,7 +167,7 @@ class Network(nn.Module):
             **_core_options(config, unit),
         )
         self.static = static
-        self.dropout = nn.Dropout(model.dropout)
+        self.dropout = Dropout(model.dropout)
         width = self.core.out_features
         self.future, ahead = _ahead(config, horizon * future) if model.decoder == "direct" else (None, 0)
         self.head = build_head(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forecast.nn.core import Core, Decoder, State, WindowCore
+from forecast.nn.dropout import Dropout
 from forecast.nn.gru import GRU
 from pipelines.errors import UsageError
 
@@ -69,7 +70,7 @@ class SegmentDecoder(Decoder):
         self.segment, self.parameters_per_step = segment, parameters
         self.place = nn.Parameter(torch.randn(horizon // segment, hidden // 2 if series > 1 else hidden))
         self.series = nn.Parameter(torch.randn(series, hidden // 2)) if series > 1 else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden, segment * parameters)
 
     def forward(self, core: Core, features: Tensor, future: Tensor, static: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from forecast.nn.cores import CORES, Core, State, build_core, detach_state, reset_state
+from forecast.nn.dropout import dropout
 from pipelines.errors import UsageError
 from tests.forecast.nn.oracle import Oracle
 
@@ -252,9 +253,9 @@ def test_variational_dropout_equals_the_oracle_with_the_same_masks(kind: str, bi
     between = np.ones((B, 1, sides * H))
     for layer in range(L):
         if layer:
-            between = nn.functional.dropout(torch.ones(B, 1, sides * H, dtype=torch.float64), 0.4).numpy()
+            between = dropout(torch.ones(B, 1, sides * H, dtype=torch.float64), 0.4).numpy()
         for side in range(sides):
-            columns.append(nn.functional.dropout(torch.ones(H, dtype=torch.float64), 0.4).numpy())
+            columns.append(dropout(torch.ones(H, dtype=torch.float64), 0.4).numpy())
             params[f"weight_hh_l{layer}{'_reverse' if side else ''}"] *= columns[-1]
     assert any((mask == 0).any() for mask in [*columns, between])
     bottom, top = (
@@ -330,3 +331,33 @@ def test_the_lstm_trains_in_onednns_fused_kernel(options: dict[str, object], dty
     ran = {event.key for event in profile.key_averages()}
     for kernel in ("aten::mkldnn_rnn_layer", "aten::mkldnn_rnn_layer_backward"):
         assert (kernel in ran) == fused
+
+
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_between_layers_equals_the_oracle_with_the_same_mask(
+    kind: str, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    core = make(kind, dropout=0.4, bidirectional=bidirectional)
+    sides = 2 if bidirectional else 1
+    x, state = torch.randn(B, K, D, dtype=torch.float64), core.initial(B)
+    params = {name.removeprefix("rnn."): value.detach().numpy() for name, value in core.named_parameters()}
+    bottom, top = (
+        Oracle(kind, {n.replace(f"_l{i}", "_l0"): p for n, p in params.items() if f"_l{i}" in n}, 1, bidirectional)
+        for i in range(L)
+    )
+    zeros = [tuple(part[:, i * sides : (i + 1) * sides].numpy() for part in state) for i in range(L)]
+    below, end_below = bottom.forward(x.numpy(), zeros[0])
+    mask = dropout(torch.ones(B, K, sides * H, dtype=torch.float64), 0.4).numpy()
+    monkeypatch.setattr("forecast.nn.dropout._mask", lambda features, dropped: torch.from_numpy(mask))
+    features, after = core(x, state)
+    features.square().sum().backward()
+    want, end_top = top.forward(below * mask, zeros[1])
+    close(features, want, 1e-10)
+    for got, low, high in zip(after, end_below, end_top, strict=True):
+        close(got, np.concatenate([low, high], axis=1), 1e-10)
+    d_below, _ = top.backward(2 * want, tuple(np.zeros_like(part) for part in end_top))
+    bottom.backward(d_below * mask, tuple(np.zeros_like(part) for part in end_below))
+    gradient = core.get_parameter("rnn.weight_hh_l0").grad
+    assert gradient is not None
+    close(gradient, bottom.grads["weight_hh_l0"], 1e-10)
