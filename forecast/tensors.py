@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forecast.heap import keep_freed
 from pipelines.batches import Resident
 from pipelines.plans import Chunk, Mask
 from pipelines.prepared import Prepared
@@ -19,6 +20,7 @@ _INDICES = ("start", "series", "valid", "counted_from", "reset")
 
 def tensors_of(prepared: Prepared, target_ok: Mask | None, device: torch.device) -> Resident:
     """The arrays batches are cut from, on ``device``; ``target_ok [N]`` marks rows that may be targets."""
+    keep_freed()
 
     def put(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
