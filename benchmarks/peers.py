@@ -5,8 +5,9 @@ results/peers_runs.json as soon as it ends, so that an interrupted comparison go
 anew (use it after a change of the code, and let it finish: what it does not reach stays as it was). The table goes to
 results/peers.json, if it is whole. Peers that are not installed are named and left out.
 
-Training: the same net on all sides; a peer's update sees 64 windows, the toolkit's the steps of all lanes (some 2,000
-origins of the daily series, some 4,000 of the hourly ones); origins/s counts the origins that a loss was taken at.
+Training: the same net on all sides, the first updates left out; a peer's update sees 64 windows, the toolkit's some
+steps of 64 lanes (2,000 to 4,000 origins); origins/s counts the origins that a loss was taken at. The toolkit's time
+includes its looks at the stop span, of which the peers have none here.
 Time to an error: the toolkit's defaults (quantiles, a linear skip) with a net of the same size.
 """
 
