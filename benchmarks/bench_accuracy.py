@@ -19,12 +19,14 @@ from unittest import mock
 import numpy as np
 import torch
 from common import Row, etth1, finish, hourly, panel
-from torch import Tensor
+from torch import Tensor, nn
 
 import forecast.data
+import forecast.nn.dropout
 from forecast.config import Config
 from forecast.nn.gru import GRU
-from forecast.nn.heads import QuantileHead
+from forecast.nn.head import masked_mean
+from forecast.nn.heads import PointHead, QuantileHead
 from forecast.nn.network import LinearSkip
 from forecast.train import fit
 from pipelines.batches import gather
@@ -38,6 +40,17 @@ def plain_pinball(self: QuantileHead, params: Tensor, y: Tensor, mask: Tensor, n
     return total
 
 
+def plain_huber(self: PointHead, params: Tensor, y: Tensor, mask: Tensor, now: Tensor | None = None) -> Tensor:
+    """Mean over allowed targets of torch's own."""
+    target = torch.where(mask, y, y.new_zeros(()))
+    return masked_mean(nn.functional.smooth_l1_loss(params[..., 0], target, reduction="none"), mask)
+
+
+def torch_mask(x: Tensor, dropped: int) -> Tensor:
+    """A mask by torch's own dropout."""
+    return nn.functional.dropout(torch.ones_like(x), dropped / (1 << 16))
+
+
 @contextlib.contextmanager
 def plain_paths() -> Iterator[None]:
     """Everything by the plain formula."""
@@ -49,6 +62,8 @@ def plain_paths() -> Iterator[None]:
         mock.patch.object(GRU, "usable", return_value=False),
         mock.patch.object(LinearSkip, "_worth_sliding", return_value=False),
         mock.patch.object(QuantileHead, "loss", plain_pinball),
+        mock.patch.object(PointHead, "loss", plain_huber),
+        mock.patch.object(forecast.nn.dropout, "_mask", torch_mask),
         mock.patch.object(forecast.data, "gather", row_by_row),
     ):
         yield

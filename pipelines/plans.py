@@ -79,7 +79,9 @@ def plan_streams(
         k1: steps between updates.
         k2: steps gradients reach back, at least ``k1`` (the default).
         first: stride of every lane's first chunk (1 to ``k1``), to move the chunk borders between epochs.
-        slack: lanes are longer by this share than they need be, to move where they begin.
+        slack: lanes are longer by this share than they need be, to move where they begin. With any, their length and
+            so that of the last chunk is a multiple of an eighth of ``k1`` where that costs no more than a part in 64:
+            a kernel sets itself up anew, in milliseconds and a megabyte, for every new length.
 
     Raises:
         UsageError: ``lanes``, ``k1``, ``k2`` or ``first`` is out of range.
@@ -189,7 +191,10 @@ def _lay_out(
         while steps - low > 1 + steps // 256:
             middle = (low + steps) // 2
             low, steps = (low, middle) if fits(middle) else (middle, steps)
-    steps += int(slack * steps)
+    if slack:
+        steps += int(slack * steps)
+        rest = -steps % max(1, k1 // 8)
+        steps += rest if 64 * rest <= steps else 0
     layout: list[list[Piece]] = [[] for _ in range(lanes)]
     for lane, which, at, count in _cut(lengths, steps, k1, first, overlap):
         start = pieces[which].start + at

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from forecast.nn import network
 from forecast.nn.head import masked_mean
-from forecast.nn.heads import QuantileHead
+from forecast.nn.heads import PointHead, QuantileHead
 from forecast.nn.network import LinearSkip
 
 SHAPES = [
@@ -63,6 +63,24 @@ def test_targets_that_are_masked_cannot_reach_the_quantile_loss() -> None:
     assert params.grad[1].abs().min() > 0
     nothing = head.loss(params, y, torch.zeros_like(mask))
     assert nothing.item() == 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("loss", ["huber", "mse", "mae"])
+def test_point_loss_and_gradients_equal_the_plain_formula(loss: str, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    params = (3 * torch.randn(4, 6, 5, 1, generator=generator)).to(dtype).requires_grad_()
+    y = torch.randn(4, 6, 5, generator=generator).requires_grad_()
+    mask = torch.rand(4, 6, 5, generator=generator) > 0.3
+    formula = {"huber": F.smooth_l1_loss, "mse": F.mse_loss, "mae": F.l1_loss}[loss]
+    plain = masked_mean(formula(params[..., 0].float(), y, reduction="none"), mask)
+    expected = torch.autograd.grad(3 * plain, (params, y))
+    fast = PointHead(4, 5, loss).loss(params, y, mask)
+    got = torch.autograd.grad(3 * fast, (params, y))
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-6)
+    for mine, theirs in zip(got, expected, strict=True):
+        assert mine.dtype == theirs.dtype
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("steps", [1, 5, 8, 16, 21])
