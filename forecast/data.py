@@ -106,7 +106,7 @@ class StreamData(pl.LightningDataModule):
         """The next pass: other borders of chunks and lanes (streams) or another order (windows)."""
         if self.lookback is not None:
             return plan_windows(self.train.pieces, self.lookback, self.lanes, self.rng)
-        eighth = max(1, self.k1 // 8)  # few lengths (see plan_streams), and none of a few rows
+        eighth = max(1, self.k1 // 8)  # few lengths (see plan_streams) and none of a few rows, rather than every phase
         first = eighth * int(self.rng.integers(-(-self.k1 // (2 * eighth)), self.k1 // eighth + 1))
         return plan_streams(self.train.pieces, self.lanes, self.k1, self.k2, first, self.rng.uniform(0, SLACK))
 

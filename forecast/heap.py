@@ -19,4 +19,4 @@ def keep_freed() -> None:
     its time on a virtual machine. So a block of that size is asked for and freed; it is never written to, so it takes
     no memory. Where another allocator serves this does nothing.
     """
-    torch.empty(LIMIT - (1 << 16), dtype=torch.uint8)
+    torch.empty(LIMIT - (1 << 16), dtype=torch.uint8, device="cpu")

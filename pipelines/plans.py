@@ -79,9 +79,9 @@ def plan_streams(
         k1: steps between updates.
         k2: steps gradients reach back, at least ``k1`` (the default).
         first: stride of every lane's first chunk (1 to ``k1``), to move the chunk borders between epochs.
-        slack: lanes are longer by this share than they need be, to move where they begin. With any, their length and
-            so that of the last chunk is a multiple of an eighth of ``k1`` where that costs no more than a part in 64:
-            a kernel sets itself up anew, in milliseconds and a megabyte, for every new length.
+        slack: lanes are longer by this share than they need be, to move where they begin. With any, they are rounded
+            up to a multiple of an eighth of ``k1`` where that costs no more than a part in 64, so that the last chunks
+            of one long series have few lengths: a kernel sets itself up anew, in milliseconds and a megabyte, for each.
 
     Raises:
         UsageError: ``lanes``, ``k1``, ``k2`` or ``first`` is out of range.

@@ -46,7 +46,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines",),
 )
 FORECAST: tuple[tuple[str, ...], ...] = (
-    ("forecast.ranges", "forecast.imports"),
+    ("forecast.ranges", "forecast.imports", "forecast.heap", "forecast.nn.dropout"),
     ("forecast.family",),
     ("forecast.sections",),
     (

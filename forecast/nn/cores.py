@@ -88,7 +88,8 @@ class RecurrentCore(Core):
 
     def _drops(self, x: Tensor) -> bool:
         """Whether dropout between the layers is ours: torch's own costs a tenth of a step on a CPU."""
-        return bool(self.rnn.dropout) and x.device.type == "cpu"
+        rnn = self.rnn
+        return bool(rnn.dropout) and rnn.bias and not rnn.proj_size and x.device.type == "cpu"
 
     def _by_layer(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Layer by layer in training mode: with masks of the recurrent matrices too where dropout is variational."""

@@ -34,5 +34,7 @@ def test_steps_cause_no_page_faults() -> None:
         code = [sys.executable, "-c", STEPS.format(kept=kept)]
         return float(subprocess.run(code, capture_output=True, text=True, check=True).stdout)
 
+    before = faults(kept=False)
+    if before < 200:
+        pytest.skip(f"{before:.0f} page faults a step here without it: another allocator, or large pages")
     assert faults(kept=True) < 20
-    assert faults(kept=False) > 200  # or glibc no longer does what this is for

@@ -208,3 +208,29 @@ def test_result_frames_hold_the_truth(sensors) -> None:
 def test_the_facade_exports_what_it_says() -> None:
     assert forecast.fit is fit
     assert set(forecast.__all__) <= set(dir(forecast))
+
+
+def test_bundles_span_passes_and_change_nothing(random_walk) -> None:
+    """A Lightning batch holds chunks of several passes; what is read, and in which order, is that of the plans."""
+    from forecast.data import Span, StreamData
+    from forecast.spans import cut_spans, pipeline_spec, settle
+    from pipelines.batches import rows_before
+    from pipelines.pipeline import Pipeline
+    from pipelines.plans import pieces_of
+
+    config = settle(Config.make(**TINY, kind="price"), random_walk)
+    spans = cut_spans(random_walk, config)
+    prepared = Pipeline(pipeline_spec(config)).fit(random_walk, until=spans.train_end).transform(random_walk)
+    span = Span(pieces_of(prepared, 0, spans.train), rows_before(prepared, spans.train))
+    shape = {"lanes": 3, "k1": 64, "k2": 64, "lookback": None, "seed": 4}
+    data = StreamData(prepared, span, **shape, passes=3, total=5, bundle=4)
+    epochs = [list(data.train_dataloader()) for _ in range(2)]
+    assert data.done == 5
+    for bundles in epochs:
+        assert all(len(bundle) == 4 for bundle in bundles[:-1])
+        assert 1 <= len(bundles[-1]) <= 4
+    twin = StreamData(prepared, span, **shape)
+    plans = [twin.plan() for _ in range(5)]
+    assert all(plan[0].reset.all() for plan in plans), "a pass begins from a blank state"
+    expected = [chunk.start.tolist() for plan in plans for chunk in plan]
+    assert [chunk.start.tolist() for bundles in epochs for bundle in bundles for chunk in bundle.chunks] == expected

@@ -139,7 +139,7 @@ def test_phase_moves_the_borders() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"lanes": 0}, {"k1": 0}, {"k1": 8, "k2": 4}, {"first": 0}, {"first": 99}, {"slack": -1}]
+    "bad", [{"lanes": 0}, {"k1": 0}, {"k1": 8, "k2": 4}, {"first": 0}, {"first": 9}, {"slack": -1}]
 )
 def test_bad_plan_arguments(bad: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="expected lanes >= 1"):

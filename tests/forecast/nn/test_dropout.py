@@ -63,6 +63,12 @@ def test_gradient_is_the_mask() -> None:
     torch.testing.assert_close(x.grad, out.detach() / 3)
 
 
+@pytest.mark.parametrize("rate", [-0.1, 1.5])
+def test_a_rate_is_a_share(rate: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        dropout(torch.ones(3), rate)
+
+
 def test_nothing_is_dropped_without_training_or_a_rate() -> None:
     x = torch.randn(7)
     state = torch.get_rng_state()
