@@ -201,9 +201,7 @@ class TrainConfig(Section):
     epochs: int | Auto = Field(
         default="auto", description="Passes over the training rows; auto: from the number of updates."
     )
-    updates: int = Field(
-        default=1500, ge=1, description="Updates aimed at, or a few more, when epochs is auto."
-    )
+    updates: int = Field(default=1500, ge=1, description="Updates aimed at, or a few more, when epochs is auto.")
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
     momentum: float = Field(default=0.0, ge=0, lt=1, description="Of rmsprop and sgd.")
     lr: Annotated[float, Range(3e-4, 1e-2, log=True, when=("model.core", _LEARN))] = Field(default=2e-3, gt=0)

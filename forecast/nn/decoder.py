@@ -18,6 +18,8 @@ pays one matrix product instead. In window mode ``K`` is 1, and the decoder cost
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,15 +39,18 @@ class RecurrentDecoder(Decoder):
         features: width of what the encoder hands over.
         future: known-future covariates.
         parameters: of the head, for each step ahead.
+        init: initial recurrent weights (see :mod:`forecast.nn.init`); what suits the kind for ``None``.
     """
 
     def __init__(
-        self, kind: str, features: int, hidden: int, horizon: int, future: int, parameters: int, dropout: float
-    ) -> None:
+        self, kind: str, features: int, hidden: int, horizon: int, future: int, parameters: int, dropout: float,
+        init: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.hidden, self.parameters_per_step = hidden, parameters
         self.place = nn.Parameter(torch.randn(horizon, PLACE))
-        self.core = build_core(kind, PLACE + future, hidden)
+        begun: dict[str, Any] = {} if init is None else {"init": init, "memory": horizon}
+        self.core = build_core(kind, PLACE + future, hidden, **begun)
         self.bridge = nn.Linear(features, hidden * len(self.core.initial(1)))
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden, parameters)

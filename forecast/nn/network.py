@@ -136,7 +136,7 @@ def _decoder(
         return SegmentDecoder(core, horizon, parameters, series, dropout=model.dropout)
     if model.decoder == "recurrent":
         return RecurrentDecoder(
-            model.core, core.out_features, model.hidden, horizon, future, parameters, dropout=model.dropout
+            model.core, core.out_features, model.hidden, horizon, future, parameters, model.dropout, model.init
         )
     return None
 

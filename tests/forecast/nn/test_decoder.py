@@ -118,3 +118,22 @@ def test_what_has_no_decoder_says_so() -> None:
             Config.make(None, core=core, decoder="recurrent")
     with pytest.raises(UsageError, match="nothing to decode"):
         Config.make(None, decoder="recurrent", strategy="recursive")
+
+
+def test_initial_weights_reach_the_decoder(make_panel) -> None:
+    panel = make_panel(np.sin(np.arange(400) / 4), freq="h")
+    shape = {"core": "rnn-relu", "decoder": "recurrent", "head": "point", "horizon": 3, "hidden": 5, "threads": 1}
+
+    class Seen(Exception):
+        """Raised before the first update."""
+
+    def look(net: nn.Module) -> None:
+        raise Seen(net)
+
+    weights = []
+    for init in ("identity", "orthogonal"):
+        with pytest.raises(Seen) as seen:
+            forecast.fit(panel, **shape, init=init, probe=look)
+        weights.append(seen.value.args[0].decoder.core.rnn.weight_hh_l0.detach())
+    assert torch.equal(weights[0], torch.eye(5))
+    assert not torch.equal(weights[1], torch.eye(5))
