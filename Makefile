@@ -28,10 +28,10 @@ fit: env
 	@.venv/bin/forecast fit $(FIT)
 
 test: env
-	@$(PY) -m pytest -q -n auto --dist loadfile
+	@$(PY) -m pytest -q -n auto --dist worksteal
 
 test-all: env
-	@$(PY) -m pytest -q -n auto --dist loadfile -m ""
+	@$(PY) -m pytest -q -n auto --dist worksteal -m ""
 
 # studies on a PostgreSQL server of Debian's packages, which the tests start themselves; a skip is a failure here
 test-postgres: env

@@ -120,7 +120,7 @@ def test_the_frame_holds_truth_last_value_and_step() -> None:
     np.testing.assert_array_equal(forecasts(result, "naive"), frame["last"])
 
 
-@pytest.mark.parametrize("skip", [0, 8])
+@pytest.mark.parametrize("skip", [0, pytest.param(8, marks=pytest.mark.slow)])
 def test_pieces_come_close_to_the_exact_pass_and_say_how_close(skip: int) -> None:
     panel, config = walks(300, 260), small(**{"model.skip": skip})
     exact = backtest(panel, config, horizon=2, test=100)

@@ -232,6 +232,7 @@ def test_a_missing_file_and_a_foreign_schema_are_refused(models, tmp_path) -> No
         Model.load(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights_in_two_processes(tmp_path) -> None:
     code = (
         "import sys, numpy as np, pandas as pd, forecast, pipelines as pl\n"

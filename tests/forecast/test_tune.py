@@ -248,7 +248,7 @@ def bad_last() -> int:
     raise RuntimeError("no such seed")
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", pytest.param("hyperband", marks=pytest.mark.slow)])
 def test_epochs_prune(panel: Panel, pruner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate that learns nothing falls behind within the first fold."""
     from forecast import train
