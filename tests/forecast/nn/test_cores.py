@@ -236,6 +236,27 @@ def test_dropout_acts_between_layers_in_training_only(kind: str) -> None:
     assert torch.equal(core(x, core.initial(B))[0], core(x, core.initial(B))[0])
 
 
+def oracle_gradients(
+    kind: str, bidirectional: bool, params: dict[str, np.ndarray], between: np.ndarray, x: Tensor, state: State,
+    features: Tensor, after: State,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Holds two layers with the mask ``between`` them to the oracle; the lower one's gradients of a sum of squares."""
+    sides = 2 if bidirectional else 1
+    bottom, top = (
+        Oracle(kind, {n.replace(f"_l{i}", "_l0"): p for n, p in params.items() if f"_l{i}" in n}, 1, bidirectional)
+        for i in range(L)
+    )
+    zeros = [tuple(part[:, i * sides : (i + 1) * sides].numpy() for part in state) for i in range(L)]
+    below, end_below = bottom.forward(x.numpy(), zeros[0])
+    want, end_top = top.forward(below * between, zeros[1])
+    close(features, want, 1e-10)
+    for got, low, high in zip(after, end_below, end_top, strict=True):
+        close(got, np.concatenate([low, high], axis=1), 1e-10)
+    d_below, _ = top.backward(2 * want, tuple(np.zeros_like(part) for part in end_top))
+    bottom.backward(d_below * between, tuple(np.zeros_like(part) for part in end_below))
+    return bottom.grads
+
+
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "bidirectional"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_variational_dropout_equals_the_oracle_with_the_same_masks(kind: str, bidirectional: bool) -> None:
@@ -258,22 +279,11 @@ def test_variational_dropout_equals_the_oracle_with_the_same_masks(kind: str, bi
             columns.append(dropout(torch.ones(H, dtype=torch.float64), 0.4).numpy())
             params[f"weight_hh_l{layer}{'_reverse' if side else ''}"] *= columns[-1]
     assert any((mask == 0).any() for mask in [*columns, between])
-    bottom, top = (
-        Oracle(kind, {n.replace(f"_l{i}", "_l0"): p for n, p in params.items() if f"_l{i}" in n}, 1, bidirectional)
-        for i in range(L)
-    )
-    zeros = [tuple(part[:, i * sides : (i + 1) * sides].numpy() for part in state) for i in range(L)]
-    below, end_below = bottom.forward(x.numpy(), zeros[0])
-    want, end_top = top.forward(below * between, zeros[1])
-    close(features, want, 1e-10)
-    for got, low, high in zip(after, end_below, end_top, strict=True):
-        close(got, np.concatenate([low, high], axis=1), 1e-10)
-    d_below, _ = top.backward(2 * want, tuple(np.zeros_like(part) for part in end_top))
-    bottom.backward(d_below * between, tuple(np.zeros_like(part) for part in end_below))
+    grads = oracle_gradients(kind, bidirectional, params, between, x, state, features, after)
     for name, mask in (("weight_hh_l0", columns[0]), ("weight_ih_l0", np.ones(D))):
         gradient = core.get_parameter(f"rnn.{name}").grad
         assert gradient is not None
-        close(gradient, bottom.grads[name] * mask, 1e-10)
+        close(gradient, grads[name] * mask, 1e-10)
 
     core.eval()
     plain = make(kind, bidirectional=bidirectional).eval()
@@ -342,22 +352,11 @@ def test_dropout_between_layers_equals_the_oracle_with_the_same_mask(
     sides = 2 if bidirectional else 1
     x, state = torch.randn(B, K, D, dtype=torch.float64), core.initial(B)
     params = {name.removeprefix("rnn."): value.detach().numpy() for name, value in core.named_parameters()}
-    bottom, top = (
-        Oracle(kind, {n.replace(f"_l{i}", "_l0"): p for n, p in params.items() if f"_l{i}" in n}, 1, bidirectional)
-        for i in range(L)
-    )
-    zeros = [tuple(part[:, i * sides : (i + 1) * sides].numpy() for part in state) for i in range(L)]
-    below, end_below = bottom.forward(x.numpy(), zeros[0])
     mask = dropout(torch.ones(B, K, sides * H, dtype=torch.float64), 0.4).numpy()
     monkeypatch.setattr("forecast.nn.dropout._mask", lambda features, dropped: torch.from_numpy(mask))
     features, after = core(x, state)
     features.square().sum().backward()
-    want, end_top = top.forward(below * mask, zeros[1])
-    close(features, want, 1e-10)
-    for got, low, high in zip(after, end_below, end_top, strict=True):
-        close(got, np.concatenate([low, high], axis=1), 1e-10)
-    d_below, _ = top.backward(2 * want, tuple(np.zeros_like(part) for part in end_top))
-    bottom.backward(d_below * mask, tuple(np.zeros_like(part) for part in end_below))
+    grads = oracle_gradients(kind, bidirectional, params, mask, x, state, features, after)
     gradient = core.get_parameter("rnn.weight_hh_l0").grad
     assert gradient is not None
-    close(gradient, bottom.grads["weight_hh_l0"], 1e-10)
+    close(gradient, grads["weight_hh_l0"], 1e-10)
