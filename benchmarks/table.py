@@ -26,7 +26,7 @@ HEADLINES = [
     ("peers", "process start to printed forecast (5,000 points, 10 passes) over neuralforecast",
      "process start to printed forecast over NeuralForecast's"),
     ("step", "origins/s of forecast.fit / plain stream loop (lanes 16, hidden 64)",
-     "`forecast.fit` over a bare torch loop, origins/s"),
+     "`forecast.fit` over a bare torch loop, origins/s (lanes 16, hidden 64; one of six sizes)"),
     ("start", "peak memory above `import torch, pytorch_lightning`: the job by `forecast.fit`",
      "memory above `import torch, pytorch_lightning`, `forecast.fit` and `predict`"),
     ("start", "peak memory above `import torch, pytorch_lightning`: the job by the command",
