@@ -13,13 +13,13 @@ A fitted object may have ``state()``: a mapping of names to numbers, arrays or t
 entries called ``selected...`` are reported as selection.
 
 Assumptions, named: known-future and static covariates are known, so they stay. Noise keeps positive series
-positive. A move is more than ``tolerance`` times the mean step of the series. Refits of nets train shortly
-(``UPDATES``): a leak shows in the first updates as well as in the last.
+positive. A move is more than ``tolerance`` times the mean step of the series, of a probability more than
+``tolerance``. Refits of nets train shortly (``UPDATES``): a leak shows in the first updates as well as in the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecast import storage
+from forecast import baselines, storage
 from forecast.audit_subjects import Fit, Predict, fit_of, predict_of, state_of
 from forecast.callable_module import make_callable
 from forecast.config import Config
@@ -133,7 +133,7 @@ def audit(
         config: settings of a net given by name.
 
     Raises:
-        UsageError: there is no data, or nothing that could be audited.
+        UsageError: there is no data, nothing that could be audited, or no forecast to compare.
     """
     if isinstance(subject, str | Path) and Path(subject).is_dir():
         return audit_run(Path(subject), origins=origins, cutoffs=cutoffs, seed=seed, tolerance=tolerance)
@@ -159,14 +159,29 @@ def audit(
     auditor.forecasts(predict, origins)
     if refit is not None and cutoffs:
         auditor.refits(refit, cutoffs)
-    return auditor.report
+    return _something(auditor.report)
+
+
+def _something(report: Audit) -> Audit:
+    """``report``, unless it compared nothing: that is no proof.
+
+    Raises:
+        UsageError: no forecast was compared.
+    """
+    if not report.findings and not report.counts.get("forecasts"):
+        raise UsageError(
+            f"{report.subject}: not one forecast could be compared, so nothing is shown about leaks.",
+            hint=" ".join(report.notes) or "Give data on which the subject forecasts something.",
+        )
+    return report
 
 
 def audit_run(path: Path, *, origins: int = 12, cutoffs: int = 3, seed: int = 0, tolerance: float = 1e-6) -> Audit:
-    """Audit a run folder: the model of a fit, or every net of a backtest.
+    """Audit a run folder: the model of a fit, or every net and every fitted baseline (ETS, Theta) of a backtest.
 
     Raises:
         ArtifactError: the folder is damaged.
+        UsageError: nothing in it could be audited.
     """
     if storage.check_folder(path).get("kind") != "backtest":
         model = Model.load(path)
@@ -174,27 +189,26 @@ def audit_run(path: Path, *, origins: int = 12, cutoffs: int = 3, seed: int = 0,
         report.subject = str(path)
         return report
     run = Backtest.load(path)
+    horizon, season = int(run.settings["horizon"]), int(run.settings["season"])
     whole = Audit(str(path))
     for name, about in run.settings["configs"].items():
-        if about.get("kind") != "net":
-            whole.notes.append(f"{name}: only nets can be refitted from a run folder; audit the object itself.")
+        subject: Any
+        if about.get("kind") == "net":
+            subject = Config.make(about["config"])
+        elif about.get("kind") in baselines.names():
+            subject = baselines.make(about["kind"], season)
+        else:
+            whole.notes.append(f"{name}: only nets and baselines can be refitted from a run folder; audit the object.")
             continue
-        config = Config.make(about["config"])
         part = audit(
-            config,
-            run.panel,
-            horizon=config.data.horizon,
-            origins=origins,
-            cutoffs=cutoffs,
-            seed=seed,
-            tolerance=tolerance,
+            subject, run.panel, horizon=horizon, origins=origins, cutoffs=cutoffs, seed=seed, tolerance=tolerance
         )
         whole.findings += part.findings
         whole.notes += part.notes
         whole.counts = {
             key: whole.counts.get(key, 0) + part.counts.get(key, 0) for key in {*whole.counts, *part.counts}
         }
-    return whole
+    return _something(whole)
 
 
 @dataclass
@@ -253,16 +267,18 @@ class _Auditor:
             )
 
     def _compare(
-        self, check: str, flavour: str, cutoff: pd.Timestamp, before: Floats, again: Callable[[], Floats], rows: Rows
+        self, check: str, flavour: str, cutoff: pd.Timestamp, before: Floats, again: partial[Floats], rows: Rows
     ) -> None:
-        self._count("forecasts", before.size)
         try:
             after = again()
         except Exception as error:  # noqa: BLE001 - whatever it raises, it raised because of rows it may not read
             text = f"the {check} at {cutoff} failed with a future of {flavour} ({type(error).__name__}: {error})"
             self.report.findings.append(Finding(check, flavour, str(cutoff), "", str(cutoff), 0, float("inf"), text))
+            self._count("forecasts", int((~np.isnan(before)).sum()))
             return
-        for i, h, size in self._moved(before, after, rows):
+        self._count("forecasts", int((~(np.isnan(before) & np.isnan(after))).sum()))  # two gaps compare nothing
+        chances = bool(getattr(again.func, "chances", False))
+        for i, h, size in self._moved(before, after, rows, chances):
             series, origin = self.panel.ids[self.owner[rows[i]]], str(pd.Timestamp(self.panel.ds[rows[i]]))
             text = (
                 f"{check} of {series} from {origin}, step {h + 1}, moved by {size:.3g} "
@@ -270,14 +286,21 @@ class _Auditor:
             )
             self.report.findings.append(Finding(check, flavour, str(cutoff), series, origin, h + 1, size, text))
 
-    def _moved(self, before: Floats, after: Floats, rows: Rows) -> Iterator[tuple[int, int, float]]:
-        """Origin, step and size of every move; columns beyond ``horizon`` are interval bounds of the same steps."""
+    def _moved(self, before: Floats, after: Floats, rows: Rows, chances: bool) -> Iterator[tuple[int, int, float]]:
+        """Origin, step and size of every move; columns beyond ``horizon`` are interval bounds of the same steps.
+
+        With ``chances`` the last of them are probabilities, whose unit is one and not a step of the series.
+        """
         gone = np.isnan(before) != np.isnan(after)
         with np.errstate(invalid="ignore"):
             size = np.where(before == after, 0.0, np.abs(before - after))
         size = np.where(gone, np.inf, np.nan_to_num(size, nan=0.0, posinf=np.inf))
-        worst = size.reshape(len(rows), -1, self.horizon).max(axis=1)
-        for i, h in np.argwhere(worst > self.tolerance * self.unit[self.owner[rows]][:, None]):
+        blocks = size.reshape(len(rows), -1, self.horizon)
+        unit = np.repeat(self.unit[self.owner[rows]][:, None], blocks.shape[1], axis=1)
+        if chances:
+            unit[:, -1] = 1.0
+        moved, worst = (blocks > self.tolerance * unit[..., None]).any(axis=1), blocks.max(axis=1)
+        for i, h in np.argwhere(moved):
             yield int(i), int(h), float(worst[i, h])
 
     # -- refits ----------------------------------------------------------------------------------

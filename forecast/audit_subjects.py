@@ -44,14 +44,15 @@ def _unfitted(subject: Any) -> bool:
 
 
 class FittedNetPredict:
-    """Points, bounds and chances of a fitted contender side by side."""
+    """Points, bounds and chances of a fitted contender side by side; ``chances``: whether the last call gave any."""
 
     def __init__(self, fitted: FittedNet | FittedPlain) -> None:
-        self.fitted = fitted
+        self.fitted, self.chances = fitted, False
 
     def __call__(self, panel: Panel, rows: Rows, horizon: int) -> Floats:
         found = self.fitted.forecast(panel, rows, horizon)
         bounds = [part for level in sorted(found.bounds) for part in found.bounds[level]]
+        self.chances = found.up is not None
         return np.concatenate([found.point, *bounds, *([] if found.up is None else [found.up])], axis=1)
 
 

@@ -130,6 +130,8 @@ def backtest(
         threads=threads, intervals=intervals, level=level, calibration=calibration, jobs=jobs,
         backend=backend, pieces=None if pieces is None else Pieces(pieces, warm),
     )  # fmt: skip
+    if trade:
+        _check_trade(asked)
     data = folds_run.data_hash(panel)
     todo = _jobs(asked, data)
     done = folds_run.run_jobs(
@@ -232,7 +234,8 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
         count = asked.calibration
         early |= {one.name: early_of_baseline(panel, one, asked.cuts, count, horizon) for one in opponents}
         frame = with_intervals(panel, frame, early, asked.cuts, asked.intervals, asked.level)
-    strongest = strongest_before(panel, train, opponents, horizon, len(np.unique(panel.ds[rows])), scale)
+    history = panel.up_to(asked.cuts[0].fold.cutoff)  # a window limits what is fitted, not what is read
+    strongest = strongest_before(history, opponents, horizon, len(np.unique(panel.ds[rows])), scale)
     several = len(panel.ids) > 1
     found_skill, headline = evidence.gather(frame, asked.names, strongest, stride=asked.stride, scale=scale)
     hashes = {name: short_hash(one.describe()) for name, one in zip(asked.names, asked.contenders, strict=True)}
@@ -257,7 +260,7 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
         "data": data, "series": len(panel.ids),
         "configs": {name: one.describe() for name, one in zip(asked.names, asked.contenders, strict=True)},
     }  # fmt: skip
-    result.notes = _notes(asked, result, several)
+    result.notes = _notes(asked, result, scale, several)
     return result
 
 
@@ -295,21 +298,24 @@ def _columns(name: str, joined: Sequence[Forecasts]) -> dict[str, Floats]:
 
 
 def strongest_before(
-    panel: Panel, train: Panel, opponents: Sequence[baselines.Forecaster], horizon: int, most: int, scale: pd.DataFrame
+    history: Panel, opponents: Sequence[baselines.Forecaster], horizon: int, most: int, scale: pd.DataFrame
 ) -> str:
-    """The strongest baseline at the last origins whose targets lie in ``train``: at most ``most``, and half of it."""
-    stamps = np.unique(train.ds)
+    """The strongest baseline at the last origins whose targets lie in ``history``, the rows up to the first cutoff.
+
+    At most ``most`` origins, and half of the rows.
+    """
+    stamps = np.unique(history.ds)
     known = stamps[: len(stamps) - horizon]
     early = known[-max(1, min(most, len(stamps) // 2)) :]
-    rows = np.flatnonzero(np.isin(train.ds, early)).astype(np.int64)
+    rows = np.flatnonzero(np.isin(history.ds, early)).astype(np.int64)
     if not len(rows):
         return opponents[0].name
-    frame = frames.result_frame(train, rows, {one.name: one.predict(train, rows, horizon) for one in opponents})
+    frame = frames.result_frame(history, rows, {one.name: one.predict(history, rows, horizon) for one in opponents})
     if not frame["y"].notna().any():
         return opponents[0].name
-    after = panel.grid.after(train.end, 1)[0]
+    after = history.grid.after(history.end, 1)[0]
     names = [one.name for one in opponents]
-    return evidence.choose_baseline(frame, names, after, scale if len(panel.ids) > 1 else None)
+    return evidence.choose_baseline(frame, names, after, scale if len(history.ids) > 1 else None)
 
 
 def _seed_scores(panel: Panel, rows: Index, name: str, seed: int, point: Floats, scale: pd.DataFrame) -> pd.DataFrame:
@@ -317,6 +323,20 @@ def _seed_scores(panel: Panel, rows: Index, name: str, seed: int, point: Floats,
     table = metrics.score(frame, [name], scale=scale)
     table.insert(1, "seed", seed)
     return table[list(SEED_COLUMNS)]
+
+
+def _check_trade(asked: Asked) -> None:
+    """Refuse what cannot be traded on before anything is fitted: naive's forecasts have the same prices and origins.
+
+    Raises:
+        ValueRangeError: a price is not positive.
+        TooShortError: fewer than four origins.
+    """
+    from forecast import trade
+
+    rows, naive = np.sort(np.concatenate([cut.rows(asked.panel) for cut in asked.cuts])), baselines.Naive()
+    forecasts = {naive.name: naive.predict(asked.panel, rows, asked.horizon)}
+    trade.from_frame(frames.result_frame(asked.panel, rows, forecasts), naive.name, stride=asked.stride, periods=1)
 
 
 def _trade(asked: Asked, result: Backtest, tried: int) -> dict[str, Any]:
@@ -358,7 +378,7 @@ def _seconds(asked: Asked, jobs: Sequence[Job], done: Sequence[list[FoldResult]]
     return out
 
 
-def _notes(asked: Asked, result: Backtest, several: bool) -> tuple[str, ...]:
+def _notes(asked: Asked, result: Backtest, scale: pd.DataFrame, several: bool) -> tuple[str, ...]:
     notes = []
     if asked.refit.kind == "warm":
         notes.append("Warm refits: nets went on from the weights of the fold before, so folds are not independent.")
@@ -377,6 +397,12 @@ def _notes(asked: Asked, result: Backtest, several: bool) -> tuple[str, ...]:
     for name in asked.names:
         if missing[name]:
             notes.append(f"{name} left {int(missing[name]):,} forecasts out: its scores are undefined.")
+    for name in asked.names:
+        told = [one for fold in result.folds for one in fold["models"] if one["model"] == name]
+        short = sorted({series for one in told for series in one.get("naive_instead", ())})
+        if short:
+            more = f" and {len(short) - 3:,} more" if len(short) > 3 else ""
+            notes.append(f"{name} forecasts like naive where a fit had too few rows: {', '.join(short[:3])}{more}.")
     if asked.seeds[1:] and any(isinstance(one, Net) for one in asked.contenders):
         spread = result.seeds.groupby("model", sort=False)["mae"].agg(["min", "max"])
         for name, row in spread.iterrows():
@@ -388,6 +414,13 @@ def _notes(asked: Asked, result: Backtest, several: bool) -> tuple[str, ...]:
             notes.append(f"{row['model']}: {share:.1%} of its intervals have no bound (too few scores, or drift).")
     if several:
         notes.append("Several series count alike: the verdict compares errors in units of each series' naive error.")
+        still = scale.loc[scale["mae"].isna(), "unique_id"].astype(str).tolist()
+        if still:
+            more = f" and {len(still) - 3:,} more" if len(still) > 3 else ""
+            notes.append(
+                f"{', '.join(still[:3])}{more} did not move before the test span, so there is no naive error to "
+                f"measure by: the verdict rests on the other {len(scale) - len(still):,} series."
+            )
     return tuple(notes)
 
 

@@ -92,7 +92,8 @@ def adaptive(scores: Floats, delay: Ints, level: float, *, window: int = WINDOW,
 
     Args:
         scores: ``[n, C]`` by origin in time order, NaN where the truth is missing (such a row teaches nothing).
-        delay: ``[C]`` origins that pass until a score is known, at least 1 (:func:`delays`).
+        delay: ``[C]`` or ``[n, C]`` origins that pass until a score is known, at least 1 (:func:`delays`); of a column
+            a later score is known no earlier.
         level: coverage in per cent, 90 for 90 %.
         window: newest known scores to take quantiles of.
         rate: 0 for a fixed level.
@@ -104,29 +105,34 @@ def adaptive(scores: Floats, delay: Ints, level: float, *, window: int = WINDOW,
     """
     share = _share(level)
     scores, delay = np.asarray(scores, np.float64), np.asarray(delay, np.int64)
-    if scores.ndim != 2 or delay.shape != scores.shape[1:] or (len(delay) and delay.min() < 1):
+    fits = scores.ndim == 2 and delay.shape in (scores.shape, scores.shape[1:])
+    if not fits or (delay.size and delay.min() < 1):
         raise UsageError(
             f"scores {scores.shape} and delays {delay.shape} do not fit, or a delay is below 1.",
-            hint="Scores are [origins, columns], delays one per column; a score is known an origin later at best.",
+            hint="Scores are [origins, columns], delays one per column or per score; a score is known an origin later "
+            "at best.",
         )
     if window < 1 or rate < 0:
         raise UsageError(f"window={window}, rate={rate} are out of range.", hint="window >= 1, rate >= 0.")
     n, columns = scores.shape
-    # known[c, window + i]: the score that becomes known at origin i
-    known = np.full((columns, window + n), np.nan)
-    for column, late in enumerate(delay):
-        if late < n:
-            known[column, window + late :] = scores[: n - late, column]
+    since = np.minimum(np.arange(n)[:, None] + delay, n)  # [n, C] the origin at which a score is known; n: never
+    if (np.diff(since, axis=0) < 0).any():
+        raise UsageError("a score is known before an earlier one of its column.", hint="Give origins in time order.")
+    padded = np.concatenate([np.full((window, columns), np.nan), scores])  # a window before the first is empty
+    newest = np.arange(window)[:, None]
+    count = np.zeros(columns, np.int64)  # scores known so far
     miss = np.full(columns, 1 - share)
     reach, aims = np.empty((n, columns)), np.empty((n, columns))
     learning, here = np.zeros((n, columns), bool), np.arange(columns)
     for i in range(n):
-        if rate:
-            j = np.maximum(i - delay, 0)
-            teaches = (delay <= i) & learning[j, here] & ~np.isnan(scores[j, here])
-            missed = scores[j, here] > reach[j, here]
-            miss = np.where(teaches, miss + rate * (1 - share - missed), miss)
-        past = np.sort(known[:, i + 1 : window + i + 1], axis=1)
+        while (fresh := (count < n) & (since[np.minimum(count, n - 1), here] <= i)).any():
+            if rate:
+                j = np.minimum(count, n - 1)
+                teaches = fresh & learning[j, here] & ~np.isnan(scores[j, here])
+                missed = scores[j, here] > reach[j, here]
+                miss = np.where(teaches, miss + rate * (1 - share - missed), miss)
+            count += fresh
+        past = np.sort(padded[count + newest, here].T, axis=1)
         aims[i] = 1 - miss
         reach[i] = _quantile(past, aims[i])
         # an interval that had too few scores for the target says nothing about the aim
@@ -226,7 +232,7 @@ def _around(frame: pd.DataFrame, model: str, level: float, around: str) -> tuple
 
 
 class _Places:
-    """Where rows of a result frame go in an array ``[origins, series x steps]``, and when each column is known."""
+    """Where rows of a result frame go in an array ``[origins, series x steps]``, and when each truth is known."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         step = metrics.steps(frame) - 1
@@ -235,14 +241,10 @@ class _Places:
         self.origin: Ints = np.searchsorted(cutoffs, frame["cutoff"].to_numpy()).astype(np.int64)
         self.column: Ints = (series * (step.max() + 1) + step).astype(np.int64)
         self.shape = (len(cutoffs), len(names) * (int(step.max()) + 1))
-        known = np.searchsorted(cutoffs, frame["ds"].to_numpy())
-        inside = known < len(cutoffs)
-        # the longest wait of a column holds for all of it: cautious where cutoffs are not evenly spaced
-        self.delay: Ints = np.ones(self.shape[1], np.int64)
-        np.maximum.at(self.delay, self.column[inside], (known - self.origin)[inside])
-        never = np.ones(self.shape[1], bool)
-        never[self.column[inside]] = False
-        self.delay[never] = len(cutoffs)
+        since = np.zeros(self.shape, np.int64)  # the first cutoff at which a truth is known
+        since[self.origin, self.column] = np.searchsorted(cutoffs, frame["ds"].to_numpy())
+        since = np.maximum.accumulate(since, axis=0)
+        self.delay: Ints = np.maximum(since - np.arange(len(cutoffs))[:, None], 1)
 
     def spread(self, values: Floats) -> Floats:
         """``[origins, series x steps]``, NaN where there is no row."""

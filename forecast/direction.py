@@ -35,7 +35,8 @@ def assess(frame: pd.DataFrame, *, stride: int = 1) -> dict[str, dict[str, Any]]
     Returns:
         Per model ``label`` (``skill``, ``no skill`` or ``too little data``), ``text``, ``mean, low, high`` (mean
         probability, and the middle 80 % of them), ``share`` (of ups that happened), ``log_loss, usual_log_loss, brier,
-        usual_brier`` (means over everything scored), ``pvalue`` (Diebold-Mariano on the log loss, Holm), ``timing``
+        usual_brier`` (means over everything scored), ``pvalue`` (Diebold-Mariano on the log loss, Holm) and
+        ``difference`` (what it is of: mean over origins, negative where the model's log loss is lower), ``timing``
         (Pesaran-Timmermann, Holm), ``hits, expected`` (one step ahead: share right, and right by chance),
         ``origins, missing``, ``by_step`` and ``reliability`` (said and happened by tenths).
     """
@@ -72,7 +73,8 @@ def _measure(known: pd.DataFrame, model: str, stride: int, overlap: int) -> dict
         "timing": float(inference.holm(timing).min()) if timing else math.nan,
         "hits": by_step[0]["hits"], "expected": by_step[0]["expected"],
         "missing": int((~there).sum()), "test": (test := inference.compare_losses(*losses, horizon=overlap)),
-        "origins": test.n, "by_step": by_step, "reliability": _reliability(up[there], said[there]),
+        "difference": test.mean, "origins": test.n, "by_step": by_step,
+        "reliability": _reliability(up[there], said[there]),
     }  # fmt: skip
 
 
@@ -114,7 +116,8 @@ def _sentence(name: str, part: dict[str, Any], overlap: int, *, adjusted: bool) 
         return NO_SKILL, f"{name} left {part['missing']:,} probabilities of going up out: no skill in direction."
     if part["origins"] < MIN_ORIGINS or part["origins"] < MIN_SPANS * overlap:
         return TOO_LITTLE, f"{said}: too little data to tell whether the direction is predictable."
-    lower = part["log_loss"] < part["usual_log_loss"]
+    # per origin too, which is what was tested: series of different lengths weigh otherwise in the pooled mean
+    lower = part["log_loss"] < part["usual_log_loss"] and part["difference"] < 0
     facts = (
         f"log loss {part['log_loss']:.4f} against {part['usual_log_loss']:.4f} of the base rate "
         f"(DM p {_p(part['pvalue'])}{', Holm' if adjusted else ''}; Pesaran-Timmermann p {_p(part['timing'])})"

@@ -239,8 +239,9 @@ def early_origins(train: Panel, panel: Panel, known: pd.Timestamp | None, most: 
 
 
 def _back(train: Panel, calibration: int) -> pd.Timestamp:
+    """Where a fit ends that leaves ``calibration`` rows out, but no more than half."""
     stamps = np.unique(train.ds)
-    return pd.Timestamp(stamps[max(0, len(stamps) - 1 - calibration)])
+    return pd.Timestamp(stamps[max((len(stamps) - 1) // 2, len(stamps) - 1 - calibration)])
 
 
 # -- the store ---------------------------------------------------------------------------------

@@ -121,8 +121,8 @@ def chance(model: str) -> str:
 def naive_scale(train: Panel, season: int | None = None) -> pd.DataFrame:
     """Per series the in-sample error of the seasonal naive forecast: columns ``unique_id, mae, rmse``.
 
-    The denominators of MASE and RMSSE (Hyndman & Koehler 2006). Undefined, so NaN, for a series that is
-    constant or has no two observed rows a season apart.
+    The denominators of MASE and RMSSE (Hyndman & Koehler 2006). A series without two observed rows a season apart is
+    measured by the naive forecast (season 1). Undefined, so NaN, for one that is constant.
 
     Args:
         train: training rows only.
@@ -133,12 +133,17 @@ def naive_scale(train: Panel, season: int | None = None) -> pd.DataFrame:
         raise UsageError(f"season is {season}, it must be at least 1.", hint="1 compares with the value before.")
     y, rows = train.column("y"), []
     for low, high in zip(train.offsets[:-1], train.offsets[1:], strict=True):
-        change = y[low + season : high] - y[low : max(high - season, low)]
-        change = change[~np.isnan(change)]
+        change = _changes(y[low:high], season)
+        change = change if len(change) else _changes(y[low:high], 1)
         flat = not len(change) or not np.any(change)
         rows.append((np.nan, np.nan) if flat else (np.abs(change).mean(), np.sqrt((change**2).mean())))
     table = np.array(rows, np.float64)
     return pd.DataFrame({"unique_id": list(train.ids), "mae": table[:, 0], "rmse": table[:, 1]})
+
+
+def _changes(y: Floats, lag: int) -> Floats:
+    change: Floats = y[lag:] - y[: max(len(y) - lag, 0)]
+    return change[~np.isnan(change)]
 
 
 # -- result frames -----------------------------------------------------------------------------
@@ -213,17 +218,19 @@ def score(
         (mean over the quantiles held), ``crps`` (equals the MAE for a model without intervals), ``direction`` (share),
         ``coverage_<level>`` (share), ``width_<level>`` (mean in units of y, infinite if any interval is),
         ``infinite_<level>`` (share of intervals without bound), ``log_loss, brier`` of the probability of going up
-        (only where a model gives one),
+        (only where a model gives one; NaN where it left one out),
         ``unscaled`` (series without a MASE because they are constant; MASE pools the others).
     """
     models = check(frame, models, by, missing)
-    known = frame[frame["y"].notna()].reset_index(drop=True)
+    known = _known(frame)
     keys, group = _groups(known, by)
     tables = []
     for model in models:
         counts, values = _score_one(known, group, model, scale)
         if missing == "nan":
             values = values.mask(counts["missing"] > 0)
+            if "log_loss" in values:
+                values[["log_loss", "brier"]] = values[["log_loss", "brier"]].mask(_untold(known, group, model))
         tables.append(pd.concat([counts, values], axis=1).rename_axis("group").reset_index().assign(model=model))
     out = keys.merge(pd.concat(tables), on="group", validate="one_to_many")
     rank = {model: position for position, model in enumerate(models)}
@@ -243,7 +250,7 @@ def calibration(frame: pd.DataFrame, model: str, *, by: Sequence[By] = ()) -> pd
         Columns of ``by``, then ``quantile`` (level in (0, 1)), ``observed`` (share), ``n`` (rows it is a share of).
     """
     check(frame, [model], by)
-    known = frame[frame["y"].notna()].reset_index(drop=True)
+    known = _known(frame)
     keys, group = _groups(known, by)
     tables = []
     for q, column in quantiles(known, model).items():
@@ -284,6 +291,17 @@ def check(
             f"cannot score by {unknown[0]!r}.", hint="Score by 'step', by 'unique_id', by both or neither."
         )
     return chosen
+
+
+def _known(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a known truth, each with its step: counted while all rows of a cutoff are there."""
+    return frame.assign(step=steps(frame))[frame["y"].notna()].reset_index(drop=True)
+
+
+def _untold(known: pd.DataFrame, group: NDArray[np.int64], model: str) -> pd.Series:
+    """By group: whether ``model`` left out the chance of a move that is known."""
+    said = known[chance(model)].isna() if chance(model) in known else pd.Series(True, index=known.index)
+    return (said & known["last"].notna()).groupby(group).any()
 
 
 def _groups(known: pd.DataFrame, by: Sequence[By]) -> tuple[pd.DataFrame, NDArray[np.int64]]:

@@ -28,7 +28,7 @@ class Comparison:
     """One model against the baseline on the same rows.
 
     Args:
-        origins: cutoffs compared, those at which the baseline has a forecast of every known truth.
+        origins: cutoffs compared, those at which both have a forecast of every known truth.
         overlap: origins whose forecast spans overlap.
         missing: forecasts the model left out.
         loss, baseline_loss: means over the rows compared, in units of y, or of the scale if one was given.
@@ -143,6 +143,9 @@ def compare(
             name, baseline, mine, theirs, float(p), origins=test.n, overlap=overlap, missing=gone,
             metric=_METRIC[loss] if scale is None else f"scaled {_METRIC[loss]}", adjusted=len(names) > 1, alpha=alpha,
         )  # fmt: skip
+        if not len(table):
+            text = f"{name} against {baseline}: no series moved before the test span, so errors have no common unit."
+            line = {"label": TOO_LITTLE, "text": text}
         out.append(Comparison(name, baseline, test.n, overlap, gone, mine, theirs, test, float(p), line))
     return out
 
@@ -170,6 +173,9 @@ def verdict(
         origins: compared origins, of which ``overlap`` in a row share their span.
         missing: forecasts the model left out.
     """
+    if missing:
+        text = f"{model} left {missing:,} forecasts out; what it left out cannot be scored, treat as no skill."
+        return {"label": NO_SKILL, "text": text}
     if origins < MIN_ORIGINS or origins < MIN_SPANS * overlap:
         spans = "" if overlap == 1 else f" whose spans overlap ({origins // overlap} that do not)"
         need = max(MIN_ORIGINS, MIN_SPANS * overlap)
@@ -177,9 +183,6 @@ def verdict(
         return {"label": TOO_LITTLE, "text": text}
     p = 1.0 if math.isnan(pvalue) else pvalue
     how = f"DM p {_p(p)}{', Holm' if adjusted else ''}"
-    if missing:
-        text = f"{model} left {missing:,} forecasts out; what it left out cannot be scored, treat as no skill."
-        return {"label": NO_SKILL, "text": text}
     if baseline_loss == 0:
         text = f"{baseline} makes no error at all: nothing moved, so there is nothing to forecast; treat as no skill."
         return {"label": NO_SKILL, "text": text}

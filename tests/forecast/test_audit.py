@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 
 import forecast.train
 from forecast import baselines
-from forecast.audit import audit, audit_run
+from forecast.audit import Audit, _Auditor, audit, audit_run
 from forecast.backtest import backtest
 from forecast.disturb import FLAVOURS, disturbed, place, with_hole
 from forecast.model import Model
@@ -244,8 +245,35 @@ def test_run_folders_of_fit_and_backtest_are_audited(tmp_path: Path) -> None:
     assert audit(tmp_path / "fit", origins=2, cutoffs=1).clean
     backtest(panel, ["gru", "ETS"], horizon=2, test=20, config=small()).save(tmp_path / "backtest")
     report = audit_run(tmp_path / "backtest", origins=2, cutoffs=1)
-    assert report.clean and report.counts["refits"] == 4
-    assert "ETS" in report.notes[0]
+    assert report.clean and report.counts["refits"] == 8  # the net and ETS, four futures each
+
+
+def test_a_folder_of_which_nothing_can_be_audited_is_no_proof(tmp_path: Path) -> None:
+    backtest(walks(150), Ridge(), horizon=1, test=20).save(tmp_path / "backtest")
+    with pytest.raises(UsageError, match="not one forecast could be compared") as found:
+        audit_run(tmp_path / "backtest", origins=2, cutoffs=1)
+    assert "Ridge" in str(found.value.hint)
+
+
+def test_a_probability_that_moves_is_found_whatever_the_unit_of_the_series() -> None:
+    """Steps of a million: their tolerance is one, more than a probability can ever move."""
+
+    class Told:
+        chances = True
+
+        def __init__(self, panel: Panel) -> None:
+            self.panel = panel
+
+        def __call__(self, panel: Panel, rows: np.ndarray, horizon: int) -> np.ndarray:
+            ahead = panel.column("y")[np.minimum(rows + 1, len(panel) - 1)]
+            up = np.nan_to_num(ahead > panel.column("y")[rows]).astype(float)
+            return np.column_stack([np.zeros(len(rows)), up])
+
+    panel = walks(150)
+    panel = replace(panel, frame=panel.frame.assign(y=1e6 * panel.column("y")))
+    auditor = _Auditor(panel, 1, np.random.default_rng(0), 1e-6, Audit("told"))
+    auditor.forecasts(Told(panel), 6)
+    assert auditor.report.findings and auditor.report.findings[0].step == 1
 
 
 def test_the_command_exits_with_six_on_a_leak(

@@ -29,7 +29,7 @@ from forecast.cuts import plan
 from forecast.folds_run import Job
 from forecast.results import SEED_COLUMNS, Backtest
 from forecast.train import fit
-from pipelines.errors import ArtifactError, TooShortError, UsageError
+from pipelines.errors import ArtifactError, TooShortError, UsageError, ValueRangeError
 from pipelines.panel import Panel
 from tests.forecast.walks import SMALL, small, walks
 
@@ -533,6 +533,16 @@ def test_the_strongest_baseline_is_chosen_before_the_test_span() -> None:
     assert scores_of(result)["mae"][list(baselines.ALWAYS)].idxmin() != "mean"
 
 
+def test_a_window_limits_what_is_fitted_not_what_the_baseline_to_beat_reads() -> None:
+    """A season as long as the window: inside the window alone no season was ever seen."""
+    panel = walks(400)
+    rng = np.random.default_rng(0)
+    wave = 3 * np.sin(2 * np.pi * np.arange(400) / 60) + 0.1 * rng.standard_normal(400)
+    panel = replace(panel, frame=panel.frame.assign(y=wave))
+    result = backtest(panel, Momentum(), horizon=2, test=80, window=60, config=small(**{"data.season": 60}))
+    assert result.significance["baseline"] == "seasonal naive"
+
+
 def test_no_skill_for_what_beats_the_chosen_baseline_but_not_naive() -> None:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(300)
@@ -572,6 +582,13 @@ def test_series_of_different_size_count_alike() -> None:
     result = backtest(panel, Oracle(panel), horizon=1, test=60)
     found = result.significance["models"]["oracle"]
     assert found["loss"] == pytest.approx(scores_of(result).loc["oracle", "mase"], rel=1e-9)
+
+
+def test_a_series_that_never_moved_before_the_test_span_is_named() -> None:
+    panel = walks(200, 200)
+    still = panel.frame["y"].where((panel.frame["unique_id"] != "b").to_numpy() | (np.arange(400) % 200 >= 170), 5.0)
+    result = backtest(replace(panel, frame=panel.frame.assign(y=still)), Ridge(), horizon=1, test=30)
+    assert any(note.startswith("b did not move before the test span") for note in result.notes)
 
 
 def test_scores_are_those_of_metrics() -> None:
@@ -618,6 +635,32 @@ def test_split_intervals_of_a_fitted_model_come_from_rows_it_had_not_seen() -> N
 def test_infinite_widths_are_reported() -> None:
     result = backtest(walks(150), Ridge(), horizon=1, test=30, intervals="rolling", calibration=3)
     assert scores_of(result).loc["Ridge", "infinite_90"] > 0 and any("no bound" in note for note in result.notes)
+
+
+def test_intervals_of_short_series_come_from_a_fit_on_half_of_them_at_least() -> None:
+    """Fewer training rows than calibration origins are asked for: the second fit must not be left without any."""
+    result = backtest(walks(150), [Ridge(), "ETS"], horizon=1, test=30, intervals="split")
+    table = scores_of(result)
+    assert np.isfinite(table.loc[["Ridge", "ETS"], "width_90"]).all()
+    assert not any("too few rows" in note for note in result.notes)
+
+
+def test_a_series_too_short_for_a_method_is_said() -> None:
+    result = backtest(walks(200, 38), "ETS", horizon=1, test=30)
+    assert any(note.startswith("ETS forecasts like naive") and "b" in note for note in result.notes)
+
+
+def test_what_cannot_be_traded_is_refused_before_anything_is_fitted() -> None:
+    class Never(Holes):
+        def fit(self, panel: Panel) -> Never:
+            raise AssertionError("fitted")
+
+    panel = walks(200, positive=True)
+    night = panel.frame["y"].where(np.arange(200) != 190, 0.0)
+    with pytest.raises(ValueRangeError, match="positive prices"):
+        backtest(replace(panel, frame=panel.frame.assign(y=night)), Never(), horizon=1, test=60, trade=True)
+    with pytest.raises(TooShortError, match="too few to trade on"):
+        backtest(panel, Never(), horizon=1, test=3, trade=True)
 
 
 def test_a_scorecard_has_costs_and_buy_and_hold() -> None:

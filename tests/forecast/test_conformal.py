@@ -156,6 +156,26 @@ def test_no_truth_after_a_cutoff_reaches_its_intervals(method: conformal.Method,
             assert (made[0].loc[~upto, name] != made[1].loc[~upto, name]).any()
 
 
+@pytest.mark.parametrize("method", ["rolling", "adaptive"])
+def test_a_stride_of_origins_waits_for_a_truth_no_longer_than_the_truth_takes(method: conformal.Method) -> None:
+    """Calibration a day apart, origins three days apart: the third step is known one origin later."""
+    frame = result_frame(origins=200)
+    days = (frame["cutoff"] - frame["cutoff"].min()).dt.days
+    late = frame[(days >= 140) & ((days - 140) % 3 == 0)].copy()
+    first = late["cutoff"].min()
+    late["M"] = late["y"] + 1e3  # everything is far off from the first origin on
+    got = conformal.conformalize(late, ["M"], method=method, level=50, window=1, calibration=frame[days < 140])
+    last = got[metrics.steps(got) == 3]
+    reach = (last["M-hi-50"] - last["M-lo-50"]) / 2
+    assert (reach[last["cutoff"] == first] < 500).all()
+    assert_allclose(reach[last["cutoff"] > first], 1e3)
+
+
+def test_a_score_known_before_an_earlier_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="time order"):
+        conformal.rolling(np.zeros((4, 1)), np.array([[3], [1], [1], [1]]), 90)
+
+
 def test_order_of_rows_does_not_matter() -> None:
     frame = result_frame(origins=80)
     mixed = frame.sample(frac=1, random_state=0)

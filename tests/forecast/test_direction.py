@@ -162,6 +162,24 @@ def test_right_in_sign_and_far_too_sure_is_no_skill() -> None:
     assert part["label"] == "no skill"
 
 
+def test_skill_that_only_many_late_series_show_is_none() -> None:
+    """Right where fifty series end, wrong at the two hundred origins of the one long series: the test says worse."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for number in range(51):
+        count = 250 if number == 0 else 50
+        hint = rng.random(count) < 0.5
+        right = rng.random(count) < 0.75
+        if number == 0:
+            right[:200] = False
+        part = made(np.where(hint, 0.7, 0.3), np.where(right, hint, ~hint))
+        late = pd.Timedelta(days=250 - count)
+        frames.append(part.assign(unique_id=f"s{number}", ds=part["ds"] + late, cutoff=part["cutoff"] + late))
+    found = direction.assess(pd.concat(frames, ignore_index=True))["m"]
+    assert found["log_loss"] < found["usual_log_loss"] and found["pvalue"] < 0.05 and found["difference"] > 0
+    assert found["label"] == "no skill"
+
+
 def test_scores_by_hand_missing_ones_and_too_few() -> None:
     frame = made(np.array([0.8, 0.4, 0.5]), np.array([True, False, True]))
     table = metrics.score(frame).set_index("model")
@@ -170,6 +188,9 @@ def test_scores_by_hand_missing_ones_and_too_few() -> None:
     assert table.loc["m", "brier"] == pytest.approx(np.mean([0.04, 0.16, 0.25]))
     assert direction.assess(frame)["m"]["label"] == "too little data"
     frame.loc[1, "m-up"] = np.nan
+    table = metrics.score(frame, by=["unique_id"]).set_index("model")
+    assert np.isnan(table.loc["m", ["log_loss", "brier"]].to_numpy(np.float64)).all() and table.loc["m", "mae"] >= 0
+    assert np.isfinite(metrics.score(frame, missing="skip").set_index("model").loc["m", "log_loss"])
     part = direction.assess(frame)["m"]
     assert part["missing"] == 1 and part["label"] == "no skill"
     assert metrics.log_loss(np.array([1.0]), np.array([0.0]))[0] == pytest.approx(-np.log(metrics.CERTAIN))

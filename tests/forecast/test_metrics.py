@@ -143,9 +143,20 @@ def test_a_constant_series_has_no_mase(frame: pd.DataFrame, make_panel: Callable
     assert pooled["mase"] == pytest.approx(table.loc["z", "mase"])
 
 
-def test_scale_needs_rows_a_season_apart(make_panel: Callable[..., Panel]) -> None:
+def test_steps_are_counted_before_rows_without_a_truth_are_left_out() -> None:
+    stamps = pd.date_range("2021-01-01", periods=6, freq="D")
+    cutoff = np.repeat(stamps[:4], 2)
+    ds = cutoff + pd.to_timedelta(np.tile([1, 2], 4), unit="D")
+    frame = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": cutoff, "y": np.tile([1.0, 5.0], 4), "A": 0.0})
+    frame.loc[[0, 2], "y"] = nan
+    table = metrics.score(frame, by=["step"]).set_index("step")
+    assert table["n"].tolist() == [2, 4] and table["mae"].tolist() == [1.0, 5.0]
+    assert metrics.calibration(frame, "A", by=["step"]).set_index("step")["n"].tolist() == [2, 4]
+
+
+def test_a_series_too_short_for_its_season_is_measured_by_the_naive_forecast(make_panel: Callable[..., Panel]) -> None:
     scale = metrics.naive_scale(make_panel({"a": [1.0, nan, 4.0, 4.0], "b": [1.0, 2.0]}), season=2)
-    assert_allclose(scale[["mae", "rmse"]], [[3, 3], [nan, nan]])
+    assert_allclose(scale[["mae", "rmse"]], [[3, 3], [1, 1]])
     with pytest.raises(UsageError):
         metrics.naive_scale(make_panel([1.0, 2.0]), season=0)
 

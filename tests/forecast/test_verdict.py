@@ -89,6 +89,7 @@ def test_the_line_a_person_can_repeat() -> None:
         ({"pvalue": 0.05}, "no skill"),
         ({"pvalue": 0.001}, "skill"),
         ({"pvalue": 0.001, "missing": 1}, "no skill"),
+        ({"pvalue": nan, "missing": 100, "origins": 0}, "no skill"),
         ({"pvalue": 0.001, "loss": nan}, "no skill"),
         ({"pvalue": 0.001, "loss": 1.0}, "no skill"),
         ({"pvalue": 0.001, "loss": 1.1}, "worse than naive"),
@@ -105,6 +106,19 @@ def test_labels(options: dict[str, float], label: str) -> None:
     got = verdict.verdict("M", "naive", **given)  # type: ignore[arg-type]
     assert got["label"] == label
     assert "\n" not in got["text"]
+
+
+def test_what_was_left_out_everywhere_is_not_too_little_data() -> None:
+    frame = panel_frame(np.random.default_rng(0), 0.8)
+    frame.loc[frame["unique_id"] == "b", "M"] = nan
+    (got,) = verdict.compare(frame, ["M"], "naive")
+    assert got.origins == 0 and got.missing == 400 and "left 400 forecasts out" in got.verdict["text"]
+
+
+def test_series_without_a_unit_are_not_called_too_little_data() -> None:
+    scale = pd.DataFrame({"unique_id": ["a", "b", "c"], "mae": nan, "rmse": nan})
+    (got,) = verdict.compare(panel_frame(np.random.default_rng(0), 0.8), ["M"], "naive", scale=scale)
+    assert got.verdict["label"] == "too little data" and "no series moved before" in got.verdict["text"]
 
 
 def test_the_baseline_is_chosen_before_the_test_span() -> None:
