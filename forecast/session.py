@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,11 @@ def begin(
     storage.write_folder(folder, write, {"kind": "study"})
     opened = studies.open_storage(where, heartbeat=request["heartbeat"])
     facts: dict[str, Any] = {"request": request, "budget": budget, "openings": []}
-    study = studies.create(folder.name, opened, directions=2 if request["also"] else 1, facts=facts)
+    try:
+        study = studies.create(folder.name, opened, directions=2 if request["also"] else 1, facts=facts)
+    except UsageError:
+        shutil.rmtree(folder)  # it would be taken for the other study's
+        raise
     sealed = Sealed(sealed.development, lambda: panel, lambda reason: _opened(study, reason))
     return Session(folder, where, study, request, sealed)
 
@@ -101,7 +106,7 @@ def attach(folder: Path, url: str | None = None) -> Session:
     """Open the study in ``folder``.
 
     Raises:
-        ArtifactError: no study, or a damaged one.
+        ArtifactError: no study, a damaged one, or one whose storage holds another of its name.
         UsageError: its storage needs a password that was not given.
     """
     if not (folder / "request.json").is_file():
@@ -115,10 +120,13 @@ def attach(folder: Path, url: str | None = None) -> Session:
             f"the password of {where} is not kept.", hint=f"Give --storage again, or set {URL_VARIABLE}."
         )  # fmt: skip
     study, request = _loaded(kept["study"], where)
-    sealed = Sealed(
-        read_panel(folder / "development"), lambda: read_panel(folder / "sealed"),
-        lambda reason: _opened(study, reason),
-    )  # fmt: skip
+    development = read_panel(folder / "development")
+    if data_hash(development) != request["development"]["data"]:
+        raise ArtifactError(
+            f"the study {kept['study']!r} in the storage has other data than {folder}.",
+            hint="Another study of that name? Begin one under a name of its own.",
+        )
+    sealed = Sealed(development, lambda: read_panel(folder / "sealed"), lambda reason: _opened(study, reason))
     return Session(folder, where, study, request, sealed)
 
 

@@ -34,6 +34,7 @@ from forecast.cuts import test_rows
 from forecast.family import FAMILY
 from forecast.folds_run import data_hash
 from forecast.objective import ALSO, METRICS, Also, Metric, Sealed, folds_of
+from forecast.request import check_ahead
 from forecast.results import Backtest
 from forecast.sections import POINT_HEADS
 from forecast.session import SCHEMA, URL_VARIABLE, Session, attach, begin, folder_of, from_afar
@@ -144,7 +145,9 @@ def tune(
     base = base.override(**{"data.kind": kind, "train.threads": base.train.threads or 1})
     found = make_space(base, space, fixed={*names, "data.kind", "train.threads"}, only=only)
     _check(found, trials, timeout, sampler, pruner, metric, also, folds, jobs, heartbeat)
-    folds_of(sealed, base.data.horizon, folds)  # too short is said before anything is written
+    # what is too short, or ends too early, is said before anything is written or unsealed
+    folds_of(sealed, base.data.horizon, folds)
+    check_ahead(panel, base.data.horizon)
     request = {
         "schema": SCHEMA, "space": found.to_json(), "sampler": sampler, "pruner": pruner, "metric": metric,
         "also": also, "folds": folds, "test": rows, "seed": base.train.seed,

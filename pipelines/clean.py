@@ -128,7 +128,7 @@ def prepare(frame: pd.DataFrame, options: Options, where: Where, notes: list[str
     roles, targets = _roles(frame, options, [*taken, *([identity] if identity else [])], where, notes)
     if start is not None:
         order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
-        counted = Grid(str(options.freq), options.calendar).after(start - pd.Timedelta(1, "ns"), int(order.max()) + 1)
+        counted = Grid(str(options.freq), options.calendar).beginning(start, int(order.max()) + 1)
         ds, aware = counted.to_numpy().astype("datetime64[ns]")[order], False
         zone = options.tz
         notes.append(f"Time: rows counted from {shown(ds[0])} in steps of {options.freq}.")

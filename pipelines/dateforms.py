@@ -17,7 +17,13 @@ _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 # name of the way of writing, pattern, what people call it
 FAMILIES: tuple[tuple[str, str, str], ...] = (
     ("ymd", rf"\d{{4}}([-/.])\d{{1,2}}\1\d{{1,2}}(?:[T ]+{_TIME}{_ZONE})?", "year-month-day"),
-    ("compact", r"\d{8}(?:[T ]?\d{2}:?\d{2}(?::?\d{2})?)?", "yyyymmdd"),
+    # ten digits that make a date and an hour are one; as seconds since 1970 they would lie in 2030 or later
+    (
+        "compact",
+        r"\d{8}(?:[T ]?\d{2}:?\d{2}(?::?\d{2})?)?|(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+        r"(?:[01]\d|2[0-3])",
+        "yyyymmdd",
+    ),
     ("month", r"\d{4}[-/.]\d{1,2}|\d{4}[ -]?M\d{1,2}", "year-month"),
     ("quarter", r"\d{4}[ -]?Q[1-4]", "year-quarter"),
     ("year", r"[12]\d{3}", "year"),

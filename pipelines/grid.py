@@ -64,6 +64,12 @@ class Grid:
             return sessions.bars(self.calendar, self.step_seconds, first, last)
         return sessions.days(self.calendar, first, last)
 
+    def beginning(self, start: pd.Timestamp, n: int) -> pd.DatetimeIndex:
+        """The first ``n`` stamps at or behind ``start``."""
+        if self.calendar is None:
+            return pd.date_range(start, periods=n, freq=self.freq)
+        return self.after(start - pd.Timedelta(1, "ns"), n)
+
     def after(self, last: pd.Timestamp, n: int) -> pd.DatetimeIndex:
         """The ``n`` stamps that follow ``last``."""
         if self.calendar is None:

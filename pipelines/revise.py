@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.errors import NoDataInRangeError
+from pipelines import sessions
+from pipelines.errors import NoDataInRangeError, TimeError
 from pipelines.sources.base import Bars, Fetched, Request, Source
 from pipelines.where import plural
 
@@ -38,19 +39,17 @@ def fresh(found: Fetched, interval: str, now: pd.Timestamp) -> bool:
     if age < _RECENT:
         return True
     last = _last_close(found.bars.grid.calendar if interval == "1d" else "XNYS", now - SETTLE)
-    return bool(last is not None and fetched_at(found) >= last + SETTLE)
+    return bool(fetched_at(found) >= last + SETTLE)
 
 
-def _last_close(calendar: str | None, before: pd.Timestamp) -> pd.Timestamp | None:
+def _last_close(calendar: str | None, before: pd.Timestamp) -> pd.Timestamp:
     """The last close of a session at or before ``before`` (UTC); days end at midnight UTC without a calendar."""
     if calendar is None:
         return before.floor("D")
-    import exchange_calendars as xc
-
-    today = before.tz_localize(None).normalize()
-    closes = xc.get_calendar(calendar, start=today - pd.Timedelta(days=20), end=today + pd.Timedelta(days=1)).closes
-    past = closes[closes <= before]
-    return None if past.empty else pd.Timestamp(past.iloc[-1])
+    try:
+        return sessions.last_close(calendar, before)
+    except TimeError:  # a calendar that ends before today, or cannot be built: as without one
+        return before.floor("D")
 
 
 def renew(source: Source, request: Request, old: Fetched | None) -> Fetched:
@@ -84,7 +83,8 @@ def _overlap_start(old: Fetched, interval: str) -> pd.Timestamp | None:
 def _same(old: Bars, tail: Bars, start: pd.Timestamp) -> bool:
     """Whether the overlap agrees and no action is new."""
     before = old.frame[old.frame.index >= start]
-    moved, gone, _ = _difference(before, tail.frame)
+    moved, _, _ = _difference(before, tail.frame)
+    gone = before.index.difference(tail.frame.index)
     known = _action_set(old.actions[old.actions["ds"] >= start])
     return not len(moved) and not len(gone) and known == _action_set(tail.actions)
 
@@ -102,7 +102,7 @@ def _difference(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DatetimeIndex,
     scale = np.maximum(np.maximum(np.abs(a), np.abs(b)), np.finfo(np.float64).tiny)
     change = np.where(np.isnan(a), 0.0, np.where(np.isnan(b), np.inf, np.abs(a - b) / scale))
     worst = change.max(axis=1, initial=0.0)
-    inside = old.index[(old.index >= new.index[0]) & (old.index <= new.index[-1])] if len(new) else old.index[:0]
+    inside = old.index[old.index >= new.index[0]] if len(new) else old.index[:0]
     moved = pd.DatetimeIndex(common[worst > TOLERANCE])
     return moved, pd.DatetimeIndex(inside.difference(new.index)), float(worst.max(initial=0.0))
 

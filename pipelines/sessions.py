@@ -103,6 +103,23 @@ def days(name: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex
     return pd.DatetimeIndex(stamps[low:high].to_numpy(), freq=None)
 
 
+def last_close(name: str, before: pd.Timestamp) -> pd.Timestamp:
+    """The last close at or before ``before`` (UTC).
+
+    Raises:
+        TimeError: the calendar cannot be built, or does not reach that far.
+    """
+    calendar = _calendar(name, before.year // 10 * 10, before.year // 10 * 10 + 9)
+    past = calendar.closes[calendar.closes <= before]
+    if past.empty or before.tz_localize(None).normalize() > calendar.last_session:
+        raise TimeError(
+            f"calendar {name} has sessions from {calendar.first_session:%Y-%m-%d} to {calendar.last_session:%Y-%m-%d}, "
+            f"{before:%Y-%m-%d} was asked for.",
+            hint="Use freq='B' or 'D' without a calendar.",
+        )
+    return pd.Timestamp(past.iloc[-1])
+
+
 WEEK = "24/5"  # currencies: open around the clock from Monday to Friday
 
 

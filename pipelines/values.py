@@ -126,13 +126,14 @@ def decide_style(
         return Style(",", ".")
     if not dot and "either" in evidence:
         position, name, cell = evidence["either"]
+        mark = "," if "," in cell else "."
         raise where.error(
             FileFormatError,
-            f"{cell!r} can be read as {cell.replace(',', '')} or as {cell.replace(',', '.')}, "
+            f"{cell!r} can be read as {cell.replace(mark, '')} or as {cell.replace(mark, '.')}, "
             "and no other cell of the file decides it.",
             position=position,
             column=name,
-            hint="Say --thousands , or --decimal , (thousands= or decimal=).",
+            hint=f"Say --thousands {mark} or --decimal {mark} (thousands= or decimal=).",
         )
     return Style(".", ",")
 
@@ -150,6 +151,9 @@ def _evidence(text: pd.Series, marked: pd.Series) -> dict[str, tuple[int, str]]:
     text = text.reset_index(drop=True)
     dotted = text[text.str.contains(".", regex=False)]
     look("dot decimal", dotted, r"[^\d]*\d*\.(?:\d{0,2}|\d{4,}|\d+[eE][+-]?\d+)[^\d]*|[^\d]*(?:0|\d{4,})\.\d+[^\d]*")
+    bare = text.str.fullmatch(r"[^\d.,]*\d+[^\d.,]*").to_numpy(bool).any()
+    if bare and len(dotted) and dotted.str.fullmatch(r"[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*").all():
+        look("either", dotted, r".*")  # 950 beside 1.012: decimals of three digits would write 950.000
     look("dot thousands", dotted, r"[^\d]*\d{1,3}(?:\.\d{3}){2,}(?:,\d*)?[^\d]*|[^\d]*\d{1,3}\.\d{3},\d+[^\d]*")
     if len(marked):
         marked = marked.set_axis(np.flatnonzero(text.str.contains(",", regex=False).to_numpy(bool)))

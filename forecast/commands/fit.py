@@ -92,7 +92,8 @@ def show_run(console: Console, run: Run) -> None:
         f"\nTrained {escape(model.name)} ({shape}) as {model.config.data.kind} in {run.seconds['train']:.1f} s: {how}"
     )
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
-    console.print(forecast_table(run.forecast, model.name, model.levels))
+    rest = " in forecast.csv" if run.path is not None else "; --json gives them all"
+    console.print(forecast_table(run.forecast, model.name, model.levels, rest))
     if run.validation is not None:
         show_validation(console, run.validation, model.name)
     if run.path is not None:
@@ -111,11 +112,13 @@ def horizon_note(model: Any) -> str:
     return f"{point}; {levels} intervals, calibrated on the stop span" if model.levels else point
 
 
-def forecast_table(forecast: Any, model: str, levels: list[int], most: int = 30) -> Any:
-    """The first ``most`` rows of a forecast as a table."""
+def forecast_table(forecast: Any, model: str, levels: list[int], rest: str, most: int = 30) -> Any:
+    """The first ``most`` rows of a forecast as a table; ``rest`` says where the others are."""
+    from rich.markup import escape
     from rich.table import Table
 
     from forecast.commands.screen import number, whens
+    from pipelines.where import plural
 
     several = forecast["unique_id"].nunique() > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -128,13 +131,13 @@ def forecast_table(forecast: Any, model: str, levels: list[int], most: int = 30)
         table.add_column("up", justify="right")
     head = forecast.head(most)
     for row, stamp in zip(head.to_dict("records"), whens(head["ds"]), strict=True):
-        cells = [str(row["unique_id"])] if several else []
+        cells = [escape(str(row["unique_id"]))] if several else []
         cells += [stamp, number(row[model])]
         cells += [number(row[f"{model}-{side}-{level}"]) for level in levels for side in ("lo", "hi")]
         cells += [percent(row[name]) for name in chance]
         table.add_row(*cells)
     if len(forecast) > most:
-        table.caption = f"{len(forecast) - most} more rows in forecast.csv"
+        table.caption = f"{plural(len(forecast) - most, 'more row')}{rest}"
     return table
 
 

@@ -90,6 +90,10 @@ Refresh = Annotated[
 Sep = Annotated[
     str | None, typer.Option("--sep", help="Separator of a csv file; found out by default.", rich_help_panel=DATA)
 ]
+Header = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether a file's first row names columns.", rich_help_panel=DATA),
+]
 Encoding = Annotated[str | None, typer.Option("--encoding", help="Encoding of a csv file.", rich_help_panel=DATA)]
 Decimal = Annotated[str | None, typer.Option("--decimal", help="Decimal mark of a csv file.", rich_help_panel=DATA)]
 Thousands = Annotated[
@@ -156,6 +160,7 @@ FILE_FLAGS: Flags = {
     "impossible": (Impossible, None),
     "dayfirst": (Dayfirst, None),
     "sep": (Sep, None),
+    "header": (Header, None),
     "encoding": (Encoding, None),
     "decimal": (Decimal, None),
     "thousands": (Thousands, None),

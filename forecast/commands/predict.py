@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +28,12 @@ def predict(
 
     opt.refuse_idle(data)
     model = Model.load(run)
-    panel = None
+    panel: Any = None
+    saved: Any = model.panel
     if data["ticker"] or data["csv"] is not None:
-        panel = data_request(_like(model.panel, data), model.config).load()
+        panel = data_request(_like(saved, data), model.config).load()
+        if panel.target != saved.target:
+            screen.show_warnings([f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read."])
     forecast = model.predict(panel)
     history: Any = model.panel
     if json:
@@ -46,14 +50,28 @@ def predict(
     console = screen.out()
     show_data(console, history)
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
-    console.print(forecast_table(forecast, model.name, model.levels))
+    console.print(forecast_table(forecast, model.name, model.levels, "; --json gives them all"))
 
 
 def _like(saved: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """``data`` with the columns of the run where none were named: its target (of one series) and its covariates."""
+    """``data`` as the run's was read where nothing else was said: its target and covariates, its prices' basis."""
     filled = dict(data)
-    if data["csv"] is not None and not data["target"] and len(saved.ids) == 1 and saved.target != "y":
-        filled["target"] = [saved.target]
+    if not data["target"] and saved.target != "y":
+        filled["target"] = _targets(saved)
+    if data["ticker"] and data["adjust"] is None:
+        filled["adjust"] = saved.meta.get("adjust")
     for role in ("past", "future", "static"):
         filled[role] = data[role] or (saved.covariates(role) if data["csv"] is not None or role == "past" else None)
     return filled
+
+
+def _targets(saved: Any) -> list[str] | None:
+    """The columns a run forecasts; ``None`` where several of a file with an id column cannot be told from its ids."""
+    ids = list(saved.ids)
+    if len(ids) > 1 and saved.target in (", ".join(ids), f"{len(ids)} columns"):
+        return ids
+    each = saved.target.split(", ")
+    several = re.fullmatch(r"\d+ columns", saved.target) or (
+        len(each) > 1 and all(name.rpartition("/")[2] in each for name in ids)
+    )
+    return None if several else [saved.target]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 
     from forecast.train import Progress
 
+PIPE_COLUMNS = 200
 PATIENCE_SECONDS = 2.0  # no bar for anything shorter
 
 
 def out() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    # 80 columns, the width of a pipe, would cut numbers off
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=True, width=None if known else PIPE_COLUMNS)
 
 
 def talk() -> Console:

@@ -22,6 +22,7 @@ import pandas as pd
 from pipelines.columns import PRICE_NAMES, key
 from pipelines.dateforms import families
 from pipelines.errors import FileFormatError, UsageError, did_you_mean
+from pipelines.values import MISSING_WORDS
 from pipelines.where import Where, line_error, plural
 
 MAX_LINE = 8 << 20  # bytes; no table of series has a longer line
@@ -305,15 +306,19 @@ def _kind(cell: str) -> str:
 
 
 def _has_header(rows: list[list[str]]) -> bool:
-    """No header: a cell of the first row is a number or a date, and so is the one below it."""
+    """Whether the first row names the columns: a word above a number or a date says yes, one of these above another no.
+
+    A word that means "missing" is none. Columns may be called 0, 1, 2, ... as long as one of them has a name.
+    """
+    values = ("number", "date")
     if len(rows) == 1:
-        return not any(_kind(cell) in ("number", "date") for cell in rows[0])
-    below = rows[1]
-    for position, cell in enumerate(rows[0][: len(below)]):
-        kind = _kind(cell)
-        if kind in ("number", "date") and _kind(below[position]) in ("number", "date"):
-            return False
-    return True
+        return not any(_kind(cell) in values for cell in rows[0])
+    pairs = [(cell, _kind(cell), _kind(below)) for cell, below in zip(rows[0], rows[1], strict=False)]
+    if any(
+        kind == "text" and cell.strip().lower() not in MISSING_WORDS and below in values for cell, kind, below in pairs
+    ):
+        return True
+    return not any(kind in values and below in values for _, kind, below in pairs)
 
 
 def _table(

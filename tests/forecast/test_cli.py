@@ -80,6 +80,30 @@ def test_predict_gives_the_same_bits_in_a_new_process(fitted: dict, place: Path)
     assert done.stderr == ""
 
 
+def test_predict_on_other_rows_reads_the_column_of_the_run(place: Path) -> None:
+    """Volume was fitted: newer rows of the ticker must not be read as closes."""
+    data = ["--ticker", "^GSPC", "--source", "sample"]
+    done = run("fit", *data, "--target", "volume", *QUICK, "--out", "volume", cwd=place)
+    assert done.returncode == 0, done.stderr
+    alone = json.loads(run("predict", "volume", "--json", cwd=place).stdout)
+    again = run("predict", "volume", *data, "--json", cwd=place)
+    assert json.loads(again.stdout)["forecast"] == alone["forecast"] and "forecasts" not in again.stderr
+    other = run("predict", "volume", *data, "--target", "close", cwd=place)
+    assert "the run forecasts 'volume'; of this data 'close' was read" in " ".join(other.stderr.split())
+
+
+def test_ids_that_look_like_markup_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from forecast.commands.fit import forecast_table
+    from forecast.commands.screen import out
+
+    ids = ["flow [m3/h]", "a [/s]"]
+    frame = pd.DataFrame({"unique_id": ids, "ds": pd.Timestamp("2024-01-01"), "cutoff": pd.Timestamp("2023-12-31")})
+    out().print(forecast_table(frame.assign(gru=1.0), "gru", [], "", most=1))
+    out().print(forecast_table(frame.assign(gru=1.0).iloc[::-1], "gru", [], "; --json gives them all", most=1))
+    said = capsys.readouterr().out
+    assert all(name in said for name in ids) and "1 more row; --json gives them all" in said
+
+
 def test_predict_on_other_rows(fitted: dict, place: Path) -> None:
     done = run("predict", "spx", "--ticker", "^GSPC", "--source", "sample", "--end", "2018-11-21", "--json", cwd=place)
     assert done.returncode == 0, done.stderr

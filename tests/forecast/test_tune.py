@@ -31,7 +31,7 @@ from forecast.session import attach, folder_of
 from forecast.space import make_space
 from forecast.study_report import saved
 from forecast.tune import Tuned, resume, tune, work_on
-from pipelines.errors import ArtifactError, LeakError, TooShortError, TrainingError, UsageError
+from pipelines.errors import ArtifactError, DataError, LeakError, TooShortError, TrainingError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
 from tests.forecast.walks import walks
@@ -392,6 +392,32 @@ def test_too_short_a_series_is_refused_before_anything_is_written(panel: Panel, 
     with pytest.raises(TooShortError):
         tune(short, study=tmp_path / "s", **QUICK)
     assert not (tmp_path / "s").exists()
+
+
+def test_covariates_that_end_too_early_are_refused_before_anything_is_written(panel: Panel, tmp_path: Path) -> None:
+    """The winner could not forecast: said before the trials, not after the sealed span was opened."""
+    known = Panel(panel.frame.assign(p=1.0), panel.grid, {"p": "future"})
+    with pytest.raises(DataError, match="known-future"):
+        tune(known, study=tmp_path / "s", **QUICK)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_name_that_a_shared_storage_has_leaves_no_folder_behind(panel: Panel, tmp_path: Path, unopened: None) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    tune(panel, trials=1, study=tmp_path / "one" / "x", storage=url, **QUICK)
+    other = Panel(panel.frame.assign(y=panel.frame["y"] * 2), panel.grid)
+    with pytest.raises(UsageError, match="has a study 'x' already"):
+        tune(other, trials=1, study=tmp_path / "two" / "x", storage=url, **QUICK)
+    assert not (tmp_path / "two" / "x").exists()
+
+
+def test_a_folder_is_not_paired_with_another_study_of_its_name(panel: Panel, tmp_path: Path, unopened: None) -> None:
+    other = Panel(panel.frame.assign(y=panel.frame["y"] * 2), panel.grid)
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in "ab"]
+    for data, url in zip((panel, other), urls, strict=True):
+        tune(data, trials=1, study=tmp_path / url[-4] / "x", storage=url, **QUICK)
+    with pytest.raises(ArtifactError, match="has other data than"):
+        resume(tmp_path / "a" / "x", storage=urls[1])
 
 
 def test_no_study_is_said(tmp_path: Path) -> None:

@@ -142,6 +142,24 @@ def test_a_moved_price_in_the_overlap_fetches_everything_and_is_reported(tmp_pat
     assert panel.meta["revisions"][0] == {"ticker": "A", **change}
 
 
+@pytest.mark.parametrize("lost", [[-2, -1], [-10], [-5]])
+def test_rows_that_the_source_no_longer_has_are_said_wherever_they_were(tmp_path: Path, lost: list[int]) -> None:
+    """The newest two, the first of the overlap, one within."""
+    source = memory(walk(), walk().drop(DAYS[lost]))
+    get(source, tmp_path)
+    got = get(source, tmp_path, refresh=True)
+    assert got.revisions[0]["rows_gone"] == len(lost) and "no longer delivered" in got.notes[0]
+    assert len(got.bars.frame) == len(DAYS) - len(lost)
+
+
+@pytest.mark.parametrize("calendar", ["ASEX", "XSHG", "XBOM"])
+def test_freshness_needs_no_more_of_a_calendar_than_it_has(calendar: str) -> None:
+    """Athens needs mending under pandas 3.1; Shanghai and Bombay are known to the end of 2026."""
+    for now, close in (("2026-11-20 22:00", "2026-11-20"), ("2027-01-05 12:00", None)):
+        last = revise._last_close(calendar, pd.Timestamp(now, tz="UTC"))
+        assert f"{last:%Y-%m-%d}" == (close or ("2027-01-04" if calendar == "ASEX" else "2027-01-05"))
+
+
 def test_a_move_within_the_tolerance_and_another_volume_are_no_revision(tmp_path: Path) -> None:
     other = walk()
     other["close"] *= 1 + 9e-5

@@ -204,6 +204,31 @@ def test_differing_columns_of_one_name_are_refused_until_one_is_named(write: Wri
     assert values(read_csv(path, target="y (2)")) == [5.0, 6.0]
 
 
+def test_ten_digits_that_are_a_date_and_an_hour_are_no_seconds(write: Write) -> None:
+    panel = read_csv(write("MESS_DATUM,t", *(f"20240101{hour:02d},{hour}.5" for hour in range(24))))
+    assert panel.grid.freq == "h" and str(panel.start) == "2024-01-01 00:00:00"
+    path = write("when,t", *(f"{1_700_000_000 + 3600 * hour},{hour}.5" for hour in range(24)))
+    seconds = read_csv(path, time="when")
+    assert panel.grid.freq == seconds.grid.freq and str(seconds.start)[:4] == "2023"
+
+
+def test_a_point_that_can_be_either_is_refused_and_the_user_can_say(write: Write) -> None:
+    """950 beside 1.012: a writer of three decimals would have put 950.000."""
+    path = write("datum;last", "2024-01-01;950", "2024-01-02;1.012", "2024-01-03;1.103")
+    with refuses(FileFormatError, "line 3, column 'last'", "'1.012' can be read as 1012 or as 1.012", "--thousands ."):
+        read_csv(path)
+    assert values(read_csv(path, thousands=".")) == [950.0, 1012.0, 1103.0]
+    assert values(read_csv(path, decimal=".")) == [950.0, 1.012, 1.103]
+    plain = write("ds,y", "2024-01-01,950", "2024-01-02,1.012", "2024-01-03,1.1")
+    assert values(read_csv(plain)) == [950.0, 1.012, 1.1]
+
+
+def test_columns_called_by_numbers_are_a_header_beside_one_with_a_name(write: Write) -> None:
+    panel = read_csv(write("date,0,1,OT", "2024-01-01,1,2,3", "2024-01-02,4,5,6"), target="1")
+    assert values(panel) == [2.0, 5.0] and not said(panel, "no header")
+    assert values(read_csv(write("2024-01-01,NA,3", "2024-01-02,1,4"), target="c3")) == [3.0, 4.0]
+
+
 def test_no_header(write: Write) -> None:
     panel = read_csv(write("2024-01-01,1", "2024-01-02,2"))
     assert panel.target == "c2"
@@ -214,8 +239,15 @@ def test_no_time_column_is_refused_and_rows_can_be_counted_from_a_date(write: Wr
     path = write("a,b", "1,2", "3,4", "5,6")
     with refuses(TimeError, "f.csv: no column holds dates", "a, b", "--time", "--freq"):
         read_csv(path, target="a")
-    panel = read_csv(path, target="a", time="2024-01-31", freq="ME")
-    assert [str(day)[:10] for day in panel.ds] == ["2024-01-31", "2024-02-29", "2024-03-31"]
+    for start, freq, calendar, want in (
+        ("2024-01-31", "ME", None, ["2024-01-31", "2024-02-29", "2024-03-31"]),
+        ("2024-01-01", "h", None, ["2024-01-01 00:00", "2024-01-01 01:00", "2024-01-01 02:00"]),
+        ("2024-01-01", "15min", None, ["2024-01-01 00:00", "2024-01-01 00:15", "2024-01-01 00:30"]),
+        ("2024-01-05", "B", None, ["2024-01-05", "2024-01-08", "2024-01-09"]),
+        ("2024-01-01", "D", "XNYS", ["2024-01-02", "2024-01-03", "2024-01-04"]),
+    ):
+        panel = read_csv(path, target="a", time=start, freq=freq, calendar=calendar)
+        assert list(panel.ds) == [pd.Timestamp(stamp).to_datetime64() for stamp in want], freq
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_name(write: Write) -> None:
