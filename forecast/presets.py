@@ -27,7 +27,7 @@ class Preset:
 # averaged weights. What each part does on a validation span: benchmarks/long_horizons.py --parts.
 _STREAM: dict[str, Any] = {
     "data": {"mode": "stream", "features": "relative", "volatility": False, "calendar": "shortest", "k1": 64},
-    "model": {"layers": 1, "hidden": 64, "dropout": 0.5, "head": "point", "loss": "huber"},
+    "model": {"layers": 1, "hidden": 128, "dropout": 0.5, "head": "point", "loss": "huber"},
     "train": {"lr": 5e-4, "average": 0.995, "updates": 4000, "patience": 10},
 }
 
