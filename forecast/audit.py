@@ -19,7 +19,7 @@ positive. A move is more than ``tolerance`` times the mean step of the series, o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from forecast import baselines, storage
 from forecast.audit_subjects import Fit, Predict, fit_of, predict_of, state_of
 from forecast.callable_module import make_callable
 from forecast.config import Config
+from forecast.contenders import resolve
 from forecast.disturb import FLAVOURS, disturbed, place, with_hole
 from forecast.model import Model
 from forecast.results import Backtest
@@ -195,20 +196,27 @@ def audit_run(path: Path, *, origins: int = 12, cutoffs: int = 3, seed: int = 0,
         subject: Any
         if about.get("kind") == "net":
             subject = Config.make(about["config"])
-        elif about.get("kind") in baselines.names():
-            subject = baselines.make(about["kind"], season)
-        else:
+        elif (subject := _same_baseline(about, season)) is None:
             whole.notes.append(f"{name}: only nets and baselines can be refitted from a run folder; audit the object.")
             continue
-        part = audit(
-            subject, run.panel, horizon=horizon, origins=origins, cutoffs=cutoffs, seed=seed, tolerance=tolerance
-        )
+        panel = run.panel
+        if about.get("kind") != "net" and len(panel.ids) > SERIES:  # every series is a fit of its own
+            panel = panel.select([panel.ids[i] for i in np.linspace(0, len(panel.ids) - 1, SERIES).astype(int)])
+        part = audit(subject, panel, horizon=horizon, origins=origins, cutoffs=cutoffs, seed=seed, tolerance=tolerance)
         whole.findings += part.findings
         whole.notes += part.notes
         whole.counts = {
             key: whole.counts.get(key, 0) + part.counts.get(key, 0) for key in {*whole.counts, *part.counts}
         }
     return _something(whole)
+
+
+def _same_baseline(about: Mapping[str, Any], season: int) -> Any:
+    """The baseline that a backtest describes by ``about``; ``None`` where it is none of ours, or set otherwise."""
+    if about.get("kind") not in baselines.names():
+        return None
+    made = resolve(baselines.make(str(about["kind"]), season), Config(), season)
+    return made if made.describe() == about else None
 
 
 @dataclass

@@ -414,12 +414,12 @@ def _notes(asked: Asked, result: Backtest, scale: pd.DataFrame, several: bool) -
             notes.append(f"{row['model']}: {share:.1%} of its intervals have no bound (too few scores, or drift).")
     if several:
         notes.append("Several series count alike: the verdict compares errors in units of each series' naive error.")
-        still = scale.loc[scale["mae"].isna(), "unique_id"].astype(str).tolist()
-        if still:
-            more = f" and {len(still) - 3:,} more" if len(still) > 3 else ""
+        counted, ids = set(scale.loc[scale["mae"] > 0, "unique_id"].astype(str)), result.panel.ids
+        if out := [name for name in ids if name not in counted]:
+            more = f" and {len(out) - 3:,} more" if len(out) > 3 else ""
             notes.append(
-                f"{', '.join(still[:3])}{more} did not move before the test span, so there is no naive error to "
-                f"measure by: the verdict rests on the other {len(scale) - len(still):,} series."
+                f"{', '.join(out[:3])}{more}: the (seasonal) naive forecast makes no error in the training span to "
+                f"measure by, so the verdict rests on the other {len(ids) - len(out):,} series."
             )
     return tuple(notes)
 

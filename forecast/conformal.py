@@ -118,8 +118,8 @@ def adaptive(scores: Floats, delay: Ints, level: float, *, window: int = WINDOW,
     since = np.minimum(np.arange(n)[:, None] + delay, n)  # [n, C] the origin at which a score is known; n: never
     if (np.diff(since, axis=0) < 0).any():
         raise UsageError("a score is known before an earlier one of its column.", hint="Give origins in time order.")
-    padded = np.concatenate([np.full((window, columns), np.nan), scores])  # a window before the first is empty
-    newest = np.arange(window)[:, None]
+    padded = np.concatenate([np.full((columns, window), np.nan), scores.T], axis=1)  # before the first: an empty window
+    past = np.empty((columns, window))
     count = np.zeros(columns, np.int64)  # scores known so far
     miss = np.full(columns, 1 - share)
     reach, aims = np.empty((n, columns)), np.empty((n, columns))
@@ -132,7 +132,10 @@ def adaptive(scores: Floats, delay: Ints, level: float, *, window: int = WINDOW,
                 missed = scores[j, here] > reach[j, here]
                 miss = np.where(teaches, miss + rate * (1 - share - missed), miss)
             count += fresh
-        past = np.sort(padded[count + newest, here].T, axis=1)
+        for known in np.unique(count):  # few: columns of one step ahead know as many
+            columns_so = count == known
+            past[columns_so] = padded[columns_so, known : known + window]
+        past.sort(axis=1)
         aims[i] = 1 - miss
         reach[i] = _quantile(past, aims[i])
         # an interval that had too few scores for the target says nothing about the aim

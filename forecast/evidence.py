@@ -98,9 +98,9 @@ def headline(outcomes: Sequence[Comparison], baseline: str) -> dict[str, Any]:
         return {"label": NO_SKILL, "text": text, "model": None, "baseline": baseline}
     order = (SKILL, NO_SKILL, WORSE, TOO_LITTLE)
 
-    def rank(one: Comparison) -> tuple[int, bool, float]:
+    def rank(one: Comparison) -> tuple[bool, int, float]:
         loss = math.inf if math.isnan(one.loss) else one.loss
-        return order.index(one.verdict["label"]), one.missing > 0, loss
+        return one.missing > 0, order.index(one.verdict["label"]), loss
 
     best = min(outcomes, key=rank)
     return {**best.verdict, "model": best.model, "baseline": best.baseline}

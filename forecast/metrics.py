@@ -122,7 +122,7 @@ def naive_scale(train: Panel, season: int | None = None) -> pd.DataFrame:
     """Per series the in-sample error of the seasonal naive forecast: columns ``unique_id, mae, rmse``.
 
     The denominators of MASE and RMSSE (Hyndman & Koehler 2006). A series without two observed rows a season apart is
-    measured by the naive forecast (season 1). Undefined, so NaN, for one that is constant.
+    measured by the naive forecast (season 1). Undefined, so NaN, where that makes no error.
 
     Args:
         train: training rows only.

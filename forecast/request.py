@@ -62,8 +62,13 @@ class DataRequest:
         from pipelines.tickers import load
 
         own = {name: value for name, value in self.options.items() if name in TICKER_OPTIONS}
-        files_only = {"--time": self.time, "--id": self.id, "--future": self.future, "--static": self.static}
-        files_only |= {f"--{name}": value for name, value in self.options.items() if name not in TICKER_OPTIONS}
+        files_only: dict[str, Any] = {
+            "--time": self.time,
+            "--id": self.id,
+            "--future": self.future,
+            "--static": self.static,
+        }
+        files_only |= {f"--{name}": True for name in self.options if name not in TICKER_OPTIONS}
         self._refuse(files_only, "--csv", "--ticker")
         if len(self.target) > 1:
             raise UsageError(f"{len(self.target)} targets for a ticker.", hint="Give one --target, such as open.")

@@ -144,7 +144,7 @@ def compare(
             metric=_METRIC[loss] if scale is None else f"scaled {_METRIC[loss]}", adjusted=len(names) > 1, alpha=alpha,
         )  # fmt: skip
         if not len(table):
-            text = f"{name} against {baseline}: no series moved before the test span, so errors have no common unit."
+            text = f"{name} against {baseline}: naive makes no error in the training span of any series to measure by."
             line = {"label": TOO_LITTLE, "text": text}
         out.append(Comparison(name, baseline, test.n, overlap, gone, mine, theirs, test, float(p), line))
     return out

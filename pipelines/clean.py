@@ -56,6 +56,8 @@ def from_frame(
     duplicates: str = "error",
     impossible: str = "refuse",
     dayfirst: bool | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
     kind: str | None = None,
     source: str = "memory",
     notes: Sequence[str] = (),
@@ -83,6 +85,7 @@ def from_frame(
         kind: ``"price"`` or ``"sensor"``: what the target is. Found when left out: a column beside open, high, low
             and close, or called close or price, is a price; other columns may be zero or negative.
         dayfirst: whether ``01/02`` is 1 February; the data must decide when left out.
+        decimal, thousands: marks in numbers that are text; found when left out.
         source: where the frame came from, in a few words.
         notes: sentences to put before those of this function in ``Panel.notes``.
         meta: goes to ``Panel.meta``.
@@ -93,7 +96,7 @@ def from_frame(
     """
     options = Options(
         time, target or (), id, tuple(past), tuple(future), tuple(static), freq, calendar, tz, gaps, irregular,  # type: ignore[arg-type]
-        duplicates, impossible, dayfirst, kind=kind,
+        duplicates, impossible, dayfirst, decimal=decimal, thousands=thousands, kind=kind,
     )  # fmt: skip
     said = list(notes)
     rows = prepare(frame, options, Where.memory(source), said)
@@ -233,7 +236,7 @@ def _numbers(
         for name in frame.columns
         if values.is_text(frame[name]) and columns.numeric_like(frame[name])
     }
-    style = values.decide_style(text.items(), where, options.decimal, options.thousands)
+    style = values.decide_style(text.items(), where, options.decimal, options.thousands, names)
     if style.decimal == "," and strict:
         notes.append("Numbers are written with a decimal comma.")
     return {

@@ -6,7 +6,7 @@ The style is decided from all columns at once and refused when the file leaves i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,8 +87,9 @@ def is_missing(text: pd.Series) -> NDArray[np.bool_]:
 
 
 def decide_style(
-    columns: Iterable[tuple[str, pd.Series]], where: Where, decimal: str | None = None, thousands: str | None = None
-) -> Style:
+    columns: Iterable[tuple[str, pd.Series]], where: Where, decimal: str | None = None, thousands: str | None = None,
+    wanted: Collection[str] | None = None,
+) -> Style:  # fmt: skip
     """The style of a file, from the tidy text of its number-like columns.
 
     Args:
@@ -96,6 +97,7 @@ def decide_style(
         where: the origin, for messages.
         decimal: what the user said, ``"."`` or ``","``.
         thousands: what the user said, one mark.
+        wanted: columns that will be read, all by default: a point that can be either matters in these alone.
 
     Raises:
         FileFormatError: the file mixes two decimal marks, or every mark in it could be either.
@@ -108,6 +110,8 @@ def decide_style(
     for name, text in columns:
         marked = text[text.str.contains(",", regex=False)]
         for kind, found in _evidence(text, marked).items():
+            if kind == "either" and "." in found[1] and wanted is not None and name not in wanted:
+                continue
             evidence.setdefault(kind, (found[0], name, found[1]))
     comma = "comma decimal" in evidence or "dot thousands" in evidence
     dot = "dot decimal" in evidence or "comma thousands" in evidence
@@ -151,9 +155,9 @@ def _evidence(text: pd.Series, marked: pd.Series) -> dict[str, tuple[int, str]]:
     text = text.reset_index(drop=True)
     dotted = text[text.str.contains(".", regex=False)]
     look("dot decimal", dotted, r"[^\d]*\d*\.(?:\d{0,2}|\d{4,}|\d+[eE][+-]?\d+)[^\d]*|[^\d]*(?:0|\d{4,})\.\d+[^\d]*")
-    bare = text.str.fullmatch(r"[^\d.,]*\d+[^\d.,]*").to_numpy(bool).any()
-    if bare and len(dotted) and dotted.str.fullmatch(r"[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*").all():
-        look("either", dotted, r".*")  # 950 beside 1.012: decimals of three digits would write 950.000
+    bare = text[text.str.fullmatch(r"[^\d.,]*\d+[^\d.,]*").to_numpy(bool)].str.count(r"\d")
+    if len(bare) and bare.max() < 4 and dotted.str.fullmatch(r"[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*").all():
+        look("either", dotted, r".*")  # 950 beside 1.012: decimals of three digits would write 950.000, thousands 1.950
     look("dot thousands", dotted, r"[^\d]*\d{1,3}(?:\.\d{3}){2,}(?:,\d*)?[^\d]*|[^\d]*\d{1,3}\.\d{3},\d+[^\d]*")
     if len(marked):
         marked = marked.set_axis(np.flatnonzero(text.str.contains(",", regex=False).to_numpy(bool)))

@@ -25,6 +25,7 @@ def predict(
     from forecast.commands.fit import forecast_table, horizon_note, show_data
     from forecast.model import Model
     from forecast.request import data_request
+    from pipelines.columns import key
 
     opt.refuse_idle(data)
     model = Model.load(run)
@@ -32,7 +33,7 @@ def predict(
     saved: Any = model.panel
     if data["ticker"] or data["csv"] is not None:
         panel = data_request(_like(saved, data), model.config).load()
-        if panel.target != saved.target:
+        if sorted(map(key, panel.target.split(", "))) != sorted(map(key, saved.target.split(", "))):
             screen.show_warnings([f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read."])
     forecast = model.predict(panel)
     history: Any = model.panel

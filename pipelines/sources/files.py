@@ -181,7 +181,9 @@ def long_layout(table: Table, options: Options) -> Table:
     """One series per row (as in the M4 files) turned into long rows, when the time is counted from a date."""
     frame = columns.tidy_names(table.frame.reset_index(drop=True), table.where, [])
     first = str(frame.columns[0])
-    if frame.shape[1] <= 20 or options.target or not frame[first].is_unique or columns.numeric_like(frame[first]):
+    named = [options.target] if isinstance(options.target, str) else list(options.target)
+    other = [name for name in named if name != "value"]  # as the values are called below
+    if frame.shape[1] <= 20 or other or not frame[first].is_unique or columns.numeric_like(frame[first]):
         return table
     rest = [str(name) for name in frame.columns[1:]]
     long = frame.melt(id_vars=[first], value_vars=rest, var_name="step", value_name="value")

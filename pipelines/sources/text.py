@@ -306,7 +306,7 @@ def _kind(cell: str) -> str:
 
 
 def _has_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names the columns: a word above a number or a date says yes, one of these above another no.
+    """Whether the first row names the columns: a date above a date says no, else a word above a number or a date yes.
 
     A word that means "missing" is none. Columns may be called 0, 1, 2, ... as long as one of them has a name.
     """
@@ -314,6 +314,10 @@ def _has_header(rows: list[list[str]]) -> bool:
     if len(rows) == 1:
         return not any(_kind(cell) in values for cell in rows[0])
     pairs = [(cell, _kind(cell), _kind(below)) for cell, below in zip(rows[0], rows[1], strict=False)]
+    both = pd.Series([f"{cell.strip()}" for row in rows[:2] for cell in row[: len(pairs)]])
+    compact = (families(both) == "compact").reshape(2, -1).all(axis=0)
+    if compact.any() or any(kind == below == "date" for _, kind, below in pairs):
+        return False
     if any(
         kind == "text" and cell.strip().lower() not in MISSING_WORDS and below in values for cell, kind, below in pairs
     ):

@@ -248,6 +248,12 @@ def test_run_folders_of_fit_and_backtest_are_audited(tmp_path: Path) -> None:
     assert report.clean and report.counts["refits"] == 8  # the net and ETS, four futures each
 
 
+def test_a_baseline_set_otherwise_is_not_audited_in_its_place(tmp_path: Path) -> None:
+    backtest(walks(150), baselines.ETS(12), horizon=1, test=20).save(tmp_path / "backtest")
+    with pytest.raises(UsageError, match="not one forecast could be compared"):
+        audit_run(tmp_path / "backtest", origins=2, cutoffs=1)
+
+
 def test_a_folder_of_which_nothing_can_be_audited_is_no_proof(tmp_path: Path) -> None:
     backtest(walks(150), Ridge(), horizon=1, test=20).save(tmp_path / "backtest")
     with pytest.raises(UsageError, match="not one forecast could be compared") as found:

@@ -588,7 +588,12 @@ def test_a_series_that_never_moved_before_the_test_span_is_named() -> None:
     panel = walks(200, 200)
     still = panel.frame["y"].where((panel.frame["unique_id"] != "b").to_numpy() | (np.arange(400) % 200 >= 170), 5.0)
     result = backtest(replace(panel, frame=panel.frame.assign(y=still)), Ridge(), horizon=1, test=30)
-    assert any(note.startswith("b did not move before the test span") for note in result.notes)
+    assert any(note.startswith("b: the (seasonal) naive forecast makes no error") for note in result.notes)
+
+
+def test_a_series_that_begins_after_the_cutoff_is_named() -> None:
+    result = backtest(walks(200, 200, 20), Ridge(), horizon=1, test=30)
+    assert any(note.startswith("c: ") and "the other 2 series" in note for note in result.notes)
 
 
 def test_scores_are_those_of_metrics() -> None:

@@ -92,6 +92,30 @@ def test_predict_on_other_rows_reads_the_column_of_the_run(place: Path) -> None:
     assert "the run forecasts 'volume'; of this data 'close' was read" in " ".join(other.stderr.split())
 
 
+def test_what_a_run_reads_again() -> None:
+    from types import SimpleNamespace
+
+    from forecast.commands.predict import _targets
+
+    for ids, target, want in (
+        (("AAPL", "MSFT"), "Open", ["Open"]),  # an id column
+        (("a", "b"), "a, b", ["a", "b"]),
+        (("a", "b", "c", "d"), "4 columns", ["a", "b", "c", "d"]),
+        (("x/a", "x/b", "y/a", "y/b"), "a, b", None),
+    ):
+        assert _targets(SimpleNamespace(ids=ids, target=target)) == want
+
+
+def test_a_file_of_one_series_per_row_is_read_again(place: Path) -> None:
+    rows = [[f"H{i}", *np.round(5 + np.sin(np.arange(60) / 3 + i), 3)] for i in range(2)]
+    pd.DataFrame(rows, columns=["id", *(f"V{k}" for k in range(60))]).to_csv(place / "m4.csv", index=False)
+    data = ["--csv", "m4.csv", "--time", "2024-01-01", "--freq", "h"]
+    done = run("fit", *data, *QUICK, "--set", "model.skip=0", "--out", "m4", cwd=place)
+    assert done.returncode == 0, done.stderr
+    again = run("predict", "m4", *data, "--json", cwd=place)
+    assert again.returncode == 0 and json.loads(again.stdout)["forecast"], again.stderr
+
+
 def test_ids_that_look_like_markup_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     from forecast.commands.fit import forecast_table
     from forecast.commands.screen import out

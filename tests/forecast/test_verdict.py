@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast import metrics, verdict
+from forecast import evidence, metrics, verdict
 from pipelines.errors import UsageError
 
 nan = np.nan
@@ -115,10 +115,19 @@ def test_what_was_left_out_everywhere_is_not_too_little_data() -> None:
     assert got.origins == 0 and got.missing == 400 and "left 400 forecasts out" in got.verdict["text"]
 
 
+def test_a_model_with_gaps_never_takes_the_headline_from_a_whole_one() -> None:
+    frame = panel_frame(np.random.default_rng(0), 0.8)
+    frame = frame[frame["cutoff"] < pd.Timestamp("2020-01-13")]
+    holes = frame.assign(holes=frame["M"].where(np.arange(len(frame)) > 0))
+    outcomes = verdict.compare(holes, ["holes", "M"], "naive")
+    assert [one.verdict["label"] for one in outcomes] == ["no skill", "too little data"]
+    assert evidence.headline(outcomes, "naive")["model"] == "M"
+
+
 def test_series_without_a_unit_are_not_called_too_little_data() -> None:
     scale = pd.DataFrame({"unique_id": ["a", "b", "c"], "mae": nan, "rmse": nan})
     (got,) = verdict.compare(panel_frame(np.random.default_rng(0), 0.8), ["M"], "naive", scale=scale)
-    assert got.verdict["label"] == "too little data" and "no series moved before" in got.verdict["text"]
+    assert got.verdict["label"] == "too little data" and "naive makes no error" in got.verdict["text"]
 
 
 def test_the_baseline_is_chosen_before_the_test_span() -> None:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.check import check_file
+from pipelines.clean import from_frame
 from pipelines.errors import DataError, FileFormatError, TimeError, ToolkitError, UsageError, ValueRangeError
 from pipelines.panel import Panel
 from pipelines.sources.files import read_csv, read_file, read_parquet
@@ -221,12 +222,23 @@ def test_a_point_that_can_be_either_is_refused_and_the_user_can_say(write: Write
     assert values(read_csv(path, decimal=".")) == [950.0, 1.012, 1.103]
     plain = write("ds,y", "2024-01-01,950", "2024-01-02,1.012", "2024-01-03,1.1")
     assert values(read_csv(plain)) == [950.0, 1.012, 1.1]
+    large = write("ds,y", "2024-01-01,1500", "2024-01-02,12.125", "2024-01-03,1499")
+    assert values(read_csv(large)) == [1500.0, 12.125, 1499.0]  # 1500 would be 1.500
+    beside = write("ds,y,w", "2024-01-01,1,7", "2024-01-02,2,1.125", "2024-01-03,3,9")
+    assert values(read_csv(beside, target="y")) == [1.0, 2.0, 3.0]
+    frame = pd.DataFrame({"ds": ["2024-01-01", "2024-01-02"], "y": ["950", "1.012"]})
+    with refuses(FileFormatError, "thousands="):
+        from_frame(frame)
+    assert values(from_frame(frame, thousands=".")) == [950.0, 1012.0]
 
 
 def test_columns_called_by_numbers_are_a_header_beside_one_with_a_name(write: Write) -> None:
     panel = read_csv(write("date,0,1,OT", "2024-01-01,1,2,3", "2024-01-02,4,5,6"), target="1")
     assert values(panel) == [2.0, 5.0] and not said(panel, "no header")
     assert values(read_csv(write("2024-01-01,NA,3", "2024-01-02,1,4"), target="c3")) == [3.0, 4.0]
+    for first in ("2024-01-01,ok,1.5", "20240101,ok,1.5"):
+        path = write(first, first.replace("01,ok,1.5", "02,3,2.5"))
+        assert values(read_csv(path, target="c3")) == [1.5, 2.5]  # a date above a date: no header
 
 
 def test_no_header(write: Write) -> None:
