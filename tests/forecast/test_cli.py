@@ -80,6 +80,7 @@ def test_predict_gives_the_same_bits_in_a_new_process(fitted: dict, place: Path)
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_predict_on_other_rows_reads_the_column_of_the_run(place: Path) -> None:
     """Volume was fitted: newer rows of the ticker must not be read as closes."""
     data = ["--ticker", "^GSPC", "--source", "sample"]
@@ -106,6 +107,7 @@ def test_what_a_run_reads_again() -> None:
         assert _targets(SimpleNamespace(ids=ids, target=target)) == want
 
 
+@pytest.mark.slow
 def test_a_file_of_one_series_per_row_is_read_again(place: Path) -> None:
     rows = [[f"H{i}", *np.round(5 + np.sin(np.arange(60) / 3 + i), 3)] for i in range(2)]
     pd.DataFrame(rows, columns=["id", *(f"V{k}" for k in range(60))]).to_csv(place / "m4.csv", index=False)
