@@ -193,15 +193,10 @@ def audit_run(path: Path, *, origins: int = 12, cutoffs: int = 3, seed: int = 0,
     horizon, season = int(run.settings["horizon"]), int(run.settings["season"])
     whole = Audit(str(path))
     for name, about in run.settings["configs"].items():
-        subject: Any
-        if about.get("kind") == "net":
-            subject = Config.make(about["config"])
-        elif (subject := _same_baseline(about, season)) is None:
+        subject, panel = _rebuilt(about, run.panel, season)
+        if subject is None:
             whole.notes.append(f"{name}: only nets and baselines can be refitted from a run folder; audit the object.")
             continue
-        panel = run.panel
-        if about.get("kind") != "net" and len(panel.ids) > SERIES:  # every series is a fit of its own
-            panel = panel.select([panel.ids[i] for i in np.linspace(0, len(panel.ids) - 1, SERIES).astype(int)])
         part = audit(subject, panel, horizon=horizon, origins=origins, cutoffs=cutoffs, seed=seed, tolerance=tolerance)
         whole.findings += part.findings
         whole.notes += part.notes
@@ -211,12 +206,18 @@ def audit_run(path: Path, *, origins: int = 12, cutoffs: int = 3, seed: int = 0,
     return _something(whole)
 
 
-def _same_baseline(about: Mapping[str, Any], season: int) -> Any:
-    """The baseline that a backtest describes by ``about``; ``None`` where it is none of ours, or set otherwise."""
+def _rebuilt(about: Mapping[str, Any], panel: Panel, season: int) -> tuple[Any, Panel]:
+    """What a backtest describes by ``about`` and the series to audit it on; ``None`` where it is not known how.
+
+    A baseline fits every series apart, so some are enough. One that was set otherwise than ours is not ours.
+    """
+    if about.get("kind") == "net":
+        return Config.make(about["config"]), panel
     if about.get("kind") not in baselines.names():
-        return None
+        return None, panel
     made = resolve(baselines.make(str(about["kind"]), season), Config(), season)
-    return made if made.describe() == about else None
+    few = np.unique(np.linspace(0, len(panel.ids) - 1, min(SERIES, len(panel.ids))).astype(int))
+    return (made if made.describe() == about else None), panel.select([panel.ids[i] for i in few])
 
 
 @dataclass

@@ -21,9 +21,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from forecast import baselines, evidence, folds_run, frames, metrics
+from forecast.backtest_notes import notes_of
 from forecast.callable_module import make_callable
 from forecast.config import Config
-from forecast.contenders import Contender, Net, distinct, resolve, runs_anyway
+from forecast.contenders import Contender, distinct, resolve, runs_anyway
 from forecast.cuts import Cut, Refit, plan, test_rows
 from forecast.folds_run import FoldResult, Job
 from forecast.intervals import Early, early_of, early_of_baseline, with_intervals
@@ -56,6 +57,10 @@ class Asked:
     intervals: Intervals
     level: int
     calibration: int
+
+    def rows(self) -> Index:
+        """Every origin, ascending."""
+        return np.sort(np.concatenate([cut.rows(self.panel) for cut in self.cuts]))
 
 
 def backtest(
@@ -208,7 +213,7 @@ def _jobs(asked: Asked, data: str) -> list[Job]:
 
 def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[FoldResult]]) -> Backtest:
     panel, horizon = asked.panel, asked.horizon
-    rows = np.sort(np.concatenate([cut.rows(panel) for cut in asked.cuts]))
+    rows = asked.rows()
     opponents = [baselines.make(name, asked.season) for name in baselines.ALWAYS]
     train = asked.cuts[0].fold.train(panel)
     scale = metrics.naive_scale(train, asked.season)
@@ -260,7 +265,7 @@ def _assemble(asked: Asked, data: str, jobs: Sequence[Job], done: Sequence[list[
         "data": data, "series": len(panel.ids),
         "configs": {name: one.describe() for name, one in zip(asked.names, asked.contenders, strict=True)},
     }  # fmt: skip
-    result.notes = _notes(asked, result, scale, several)
+    result.notes = notes_of(result, scale, warm=asked.refit.kind == "warm")
     return result
 
 
@@ -334,7 +339,7 @@ def _check_trade(asked: Asked) -> None:
     """
     from forecast import trade
 
-    rows, naive = np.sort(np.concatenate([cut.rows(asked.panel) for cut in asked.cuts])), baselines.Naive()
+    rows, naive = asked.rows(), baselines.Naive()
     forecasts = {naive.name: naive.predict(asked.panel, rows, asked.horizon)}
     trade.from_frame(frames.result_frame(asked.panel, rows, forecasts), naive.name, stride=asked.stride, periods=1)
 
@@ -376,52 +381,6 @@ def _seconds(asked: Asked, jobs: Sequence[Job], done: Sequence[list[FoldResult]]
             for part, seconds in result.facts["seconds"].items():
                 out[asked.names[job.place]][part] += seconds
     return out
-
-
-def _notes(asked: Asked, result: Backtest, scale: pd.DataFrame, several: bool) -> tuple[str, ...]:
-    notes = []
-    if asked.refit.kind == "warm":
-        notes.append("Warm refits: nets went on from the weights of the fold before, so folds are not independent.")
-    for name in asked.names:
-        off = [
-            one["deviation"]
-            for fold in result.folds
-            for one in fold["models"]
-            if one["model"] == name and "deviation" in one
-        ]
-        if off:
-            notes.append(
-                f"{name} was read in pieces: forecasts differ from the exact pass by up to {max(off):.2g} steps."
-            )
-    missing = result.scores.set_index("model")["missing"]
-    for name in asked.names:
-        if missing[name]:
-            notes.append(f"{name} left {int(missing[name]):,} forecasts out: its scores are undefined.")
-    for name in asked.names:
-        told = [one for fold in result.folds for one in fold["models"] if one["model"] == name]
-        short = sorted({series for one in told for series in one.get("naive_instead", ())})
-        if short:
-            more = f" and {len(short) - 3:,} more" if len(short) > 3 else ""
-            notes.append(f"{name} forecasts like naive where a fit had too few rows: {', '.join(short[:3])}{more}.")
-    if asked.seeds[1:] and any(isinstance(one, Net) for one in asked.contenders):
-        spread = result.seeds.groupby("model", sort=False)["mae"].agg(["min", "max"])
-        for name, row in spread.iterrows():
-            notes.append(f"{name}: MAE of its {len(asked.seeds)} seeds from {row['min']:.4g} to {row['max']:.4g}.")
-    infinite = [name for name in result.scores.columns if name.startswith("infinite_")]
-    for row in result.scores[["model", *infinite]].to_dict("records"):
-        if any(row[name] > 0 for name in infinite) and row["model"] in asked.names:
-            share = max(row[name] for name in infinite if row[name] > 0)
-            notes.append(f"{row['model']}: {share:.1%} of its intervals have no bound (too few scores, or drift).")
-    if several:
-        notes.append("Several series count alike: the verdict compares errors in units of each series' naive error.")
-        counted, ids = set(scale.loc[scale["mae"] > 0, "unique_id"].astype(str)), result.panel.ids
-        if out := [name for name in ids if name not in counted]:
-            more = f" and {len(out) - 3:,} more" if len(out) > 3 else ""
-            notes.append(
-                f"{', '.join(out[:3])}{more}: the (seasonal) naive forecast makes no error in the training span to "
-                f"measure by, so the verdict rests on the other {len(ids) - len(out):,} series."
-            )
-    return tuple(notes)
 
 
 make_callable(__name__)

@@ -133,8 +133,8 @@ def adaptive(scores: Floats, delay: Ints, level: float, *, window: int = WINDOW,
                 miss = np.where(teaches, miss + rate * (1 - share - missed), miss)
             count += fresh
         for known in np.unique(count):  # few: columns of one step ahead know as many
-            columns_so = count == known
-            past[columns_so] = padded[columns_so, known : known + window]
+            alike = count == known
+            past[alike] = padded[alike, known : known + window]
         past.sort(axis=1)
         aims[i] = 1 - miss
         reach[i] = _quantile(past, aims[i])

@@ -162,12 +162,16 @@ def free_folder(panel: Panel, what: str) -> Path:
 
     name = panel.ids[0] if len(panel.ids) == 1 else f"{len(panel.ids)}-series"
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "series"
-    base = Path("runs") / f"{slug}-{what}-{time.strftime('%Y%m%d-%H%M%S')}"
-    candidate, count = base, 1
-    while candidate.exists():
+    return unused(Path("runs") / f"{slug}-{what}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def unused(path: Path) -> Path:
+    """``path``, or with the first number behind its name that is not there yet."""
+    free, count = path, 1
+    while free.exists():
         count += 1
-        candidate = base.with_name(f"{base.name}-{count}")
-    return candidate
+        free = path.with_name(f"{path.name}-{count}")
+    return free
 
 
 def save_run(run: Run, path: Path) -> Path:

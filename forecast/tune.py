@@ -293,7 +293,7 @@ def _finish(session: Session) -> Tuned:
         sealed["text"] += (
             f" The sealed span was opened {sealed['openings']} times in this study: it is no longer unseen."
         )
-    where = {name: _free(session.folder / name) for name in ("backtest", "winner")}
+    where = {name: run.unused(session.folder / name) for name in ("backtest", "winner")}
     report.report(result.save(where["backtest"]))
     run.run_fit(panel, best, out=where["winner"])
     sealed |= {name: str(path) for name, path in where.items()}
@@ -342,14 +342,6 @@ def series_of(panel: Panel) -> dict[str, str]:
     """What the series are called, for people."""
     title = panel.ids[0] if len(panel.ids) == 1 else f"{len(panel.ids):,} series"
     return {"title": title, "target": panel.target, "source": panel.source}
-
-
-def _free(path: Path) -> Path:
-    count, free = 1, path
-    while free.exists():
-        count += 1
-        free = path.with_name(f"{path.name}-{count}")
-    return free
 
 
 # -- checks ------------------------------------------------------------------------------------

@@ -155,9 +155,10 @@ def _evidence(text: pd.Series, marked: pd.Series) -> dict[str, tuple[int, str]]:
     text = text.reset_index(drop=True)
     dotted = text[text.str.contains(".", regex=False)]
     look("dot decimal", dotted, r"[^\d]*\d*\.(?:\d{0,2}|\d{4,}|\d+[eE][+-]?\d+)[^\d]*|[^\d]*(?:0|\d{4,})\.\d+[^\d]*")
-    bare = text[text.str.fullmatch(r"[^\d.,]*\d+[^\d.,]*").to_numpy(bool)].str.count(r"\d")
-    if len(bare) and bare.max() < 4 and dotted.str.fullmatch(r"[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*").all():
-        look("either", dotted, r".*")  # 950 beside 1.012: decimals of three digits would write 950.000, thousands 1.950
+    if len(dotted) and dotted.str.fullmatch(r"[^\d]*[1-9]\d{0,2}\.\d{3}[^\d]*").all():
+        bare = text[text.str.fullmatch(r"[^\d.,]*\d+[^\d.,]*").to_numpy(bool)].str.count(r"\d")
+        if len(bare) and bare.max() < 4:
+            look("either", dotted, r".*")  # 950 beside 1.012: decimals would write 950.000, thousands 1.950
     look("dot thousands", dotted, r"[^\d]*\d{1,3}(?:\.\d{3}){2,}(?:,\d*)?[^\d]*|[^\d]*\d{1,3}\.\d{3},\d+[^\d]*")
     if len(marked):
         marked = marked.set_axis(np.flatnonzero(text.str.contains(",", regex=False).to_numpy(bool)))

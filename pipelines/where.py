@@ -99,6 +99,12 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """``"a, b, c and 2 more"``."""
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def shown(stamp: Any) -> str:
     """A time stamp for people: the date alone at midnight."""
     moment = pd.Timestamp(stamp)

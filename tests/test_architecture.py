@@ -99,6 +99,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.contenders", "forecast.cuts", "forecast.disturb", "forecast.evidence", "forecast.results"),
     ("forecast.folds_run", "forecast.audit_subjects"),
     ("forecast.intervals",),
+    ("forecast.backtest_notes",),
     ("forecast.backtest",),
     ("forecast.audit",),
     ("forecast.report_data", "forecast.report_cells"),

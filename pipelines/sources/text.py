@@ -300,9 +300,10 @@ def _kind(cell: str) -> str:
     cell = cell.strip()
     if not cell:
         return ""
+    family = str(families(pd.Series([cell]))[0])
     if _NUMBER.fullmatch(cell):
-        return "number"
-    return "date" if families(pd.Series([cell]))[0] else "text"
+        return "date" if family == "compact" else "number"
+    return "date" if family else "text"
 
 
 def _has_header(rows: list[list[str]]) -> bool:
@@ -314,13 +315,10 @@ def _has_header(rows: list[list[str]]) -> bool:
     if len(rows) == 1:
         return not any(_kind(cell) in values for cell in rows[0])
     pairs = [(cell, _kind(cell), _kind(below)) for cell, below in zip(rows[0], rows[1], strict=False)]
-    both = pd.Series([f"{cell.strip()}" for row in rows[:2] for cell in row[: len(pairs)]])
-    compact = (families(both) == "compact").reshape(2, -1).all(axis=0)
-    if compact.any() or any(kind == below == "date" for _, kind, below in pairs):
+    if any(kind == below == "date" for _, kind, below in pairs):
         return False
-    if any(
-        kind == "text" and cell.strip().lower() not in MISSING_WORDS and below in values for cell, kind, below in pairs
-    ):
+    words = [below for cell, kind, below in pairs if kind == "text" and cell.strip().lower() not in MISSING_WORDS]
+    if any(below in values for below in words):
         return True
     return not any(kind in values and below in values for _, kind, below in pairs)
 
