@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from forecast import evidence
 from forecast.results import Backtest
 from pipelines.where import some
 
@@ -18,7 +19,13 @@ def notes_of(result: Backtest, scale: pd.DataFrame, *, warm: bool) -> tuple[str,
         warm: nets went on from the weights of the fold before.
     """
     notes = ["Warm refits: nets went on from the weights of the fold before, so folds are not independent."] * warm
-    return (*notes, *_forecasts(result), *_spread(result), *_bounds(result), *_series(result, scale))
+    return (
+        *notes,
+        *_forecasts(result),
+        *_spread(result),
+        *_bounds(result),
+        *evidence.notes_on_series(result.panel.ids, scale),
+    )
 
 
 def _forecasts(result: Backtest) -> Iterator[str]:
@@ -48,16 +55,3 @@ def _bounds(result: Backtest) -> Iterator[str]:
     for row in result.scores[["model", *infinite]].to_dict("records"):
         if row["model"] in result.settings["models"] and (open_ := [row[name] for name in infinite if row[name] > 0]):
             yield f"{row['model']}: {max(open_):.1%} of its intervals have no bound (too few scores, or drift)."
-
-
-def _series(result: Backtest, scale: pd.DataFrame) -> Iterator[str]:
-    ids = result.panel.ids
-    if len(ids) == 1:
-        return
-    yield "Several series count alike: the verdict compares errors in units of each series' naive error."
-    counted = set(scale.loc[scale["mae"] > 0, "unique_id"].astype(str))
-    if out := [name for name in ids if name not in counted]:
-        yield (
-            f"{some(out)}: the (seasonal) naive forecast makes no error in the training span to measure by, so the "
-            f"verdict rests on the other {len(ids) - len(out):,} series."
-        )

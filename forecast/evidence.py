@@ -18,6 +18,7 @@ import pandas as pd
 
 from forecast import direction, inference, metrics, verdict
 from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE, Comparison
+from pipelines.where import some
 
 MOST_SERIES = 200
 """Direction and shift are tested series by series for at most so many, evenly chosen."""
@@ -27,11 +28,28 @@ def choose_baseline(frame: pd.DataFrame, names: Sequence[str], before: pd.Timest
     """The strongest baseline on rows before the test span; with a ``scale`` all series count alike."""
     if scale is not None:
         unit = scale.set_index(scale["unique_id"].astype(str))["mae"].reindex(frame["unique_id"].astype(str)).to_numpy()
-        some = unit > 0
-        if some.any():
-            frame = frame[some].copy()
-            frame[["y", *names]] = frame[["y", *names]].div(unit[some], axis=0)
+        counted = unit > 0
+        if counted.any():
+            frame = frame[counted].copy()
+            frame[["y", *names]] = frame[["y", *names]].div(unit[counted], axis=0)
     return verdict.strongest_baseline(frame, names, before=before)
+
+
+def notes_on_series(ids: Sequence[str], scale: pd.DataFrame) -> Iterator[str]:
+    """What a reader should know of a verdict on several series; nothing where one decides, or none can.
+
+    Args:
+        scale: of :func:`forecast.metrics.naive_scale`.
+    """
+    counted = set(scale.loc[scale["mae"] > 0, "unique_id"].astype(str))
+    if len(ids) == 1 or not counted:  # of which the headline says all there is to say
+        return
+    yield "Several series count alike: the verdict compares errors in units of each series' naive error."
+    if out := [name for name in ids if name not in counted]:
+        yield (
+            f"{some(out)}: the (seasonal) naive forecast makes no error in the training span to measure by, so the "
+            f"verdict rests on the other {len(ids) - len(out):,} series."
+        )
 
 
 def gather(

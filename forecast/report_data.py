@@ -170,7 +170,7 @@ def _fit(folder: Path, manifest: dict[str, Any]) -> Page:
         page, frame=frame, baselines=baselines, baseline=baseline, verdict=told["verdict"], spans=told["spans"],
         scores=pooled, by_step=_table(told["by_step"]), by_series=by_series,
         calibration={model: metrics.calibration(frame, model)} if metrics.levels(frame, model) else {},
-        significance=storage.plain(found), scale=scale,
+        significance=storage.plain(found), scale=scale, remarks=tuple(told.get("notes", ())),
     )  # fmt: skip
 
 

@@ -60,11 +60,13 @@ class Validation:
     by_step: pd.DataFrame
     verdict: dict[str, Any]
     spans: dict[str, str]
+    notes: tuple[str, ...]  # what a reader should know of the scores, one sentence each
 
     def to_json(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict,
             "spans": self.spans,
+            "notes": list(self.notes),
             "scores": storage.records(self.scores),
             "by_step": storage.records(self.by_step),
         }
@@ -136,6 +138,7 @@ def validate(model: Model, panel: Panel) -> Validation:
         by_step=metrics.score(frame, by=["step"], scale=scale),
         verdict=outcome,
         spans=span_texts(panel, spans),
+        notes=tuple(evidence.notes_on_series(panel.ids, scale)),
     )
 
 

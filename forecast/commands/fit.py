@@ -163,6 +163,8 @@ def show_validation(console: Console, validation: Validation, model: str) -> Non
     console.print(f"\n[bold]Verdict[/]  {escape(validation.verdict['text'])}")
     if told := validation.verdict.get("direction"):
         console.print(f"[bold]Direction[/]  {escape(told['text'])}")
+    for note in validation.notes:
+        console.print(f"  [dim]{escape(note)}[/]")
     for name, text in validation.spans.items():
         console.print(f"  [dim]{name:8s} {escape(text)}[/]")
 

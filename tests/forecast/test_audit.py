@@ -66,13 +66,13 @@ def test_a_finding_names_origin_step_and_size() -> None:
     class Peeks(Clean):
         def predict(self, panel: Panel, rows: np.ndarray, horizon: int) -> np.ndarray:
             out = super().predict(panel, rows, horizon)
-            late = np.asarray(rows) == 150
-            out[late, 1] += panel.column("y")[151] if len(panel) > 151 else 7.0
+            late = np.asarray(rows) == 50
+            out[late, 1] += panel.column("y")[51] if len(panel) > 51 else 7.0
             return out
 
-    panel = walks(160)
-    report = audit(Peeks(), panel, horizon=2, origins=200, cutoffs=0)
-    assert {(one.origin, one.step) for one in report.findings} == {(str(panel.frame["ds"].iloc[150]), 2)}
+    panel = walks(60)
+    report = audit(Peeks(), panel, horizon=2, origins=100, cutoffs=0)
+    assert {(one.origin, one.step) for one in report.findings} == {(str(panel.frame["ds"].iloc[50]), 2)}
     assert {one.future for one in report.findings} == set(FLAVOURS)
     assert all(one.series == "a" and one.size > 0 for one in report.findings)
     with pytest.raises(LeakError, match="LEAK"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -282,20 +283,28 @@ def test_another_process_may_finish_the_same_fold_first(tmp_path: Path, monkeypa
         folds_run.save_fold(tmp_path / "file" / "k", result, job, job.cuts[0])
 
 
-@pytest.mark.parametrize("change", ["data", "settings", "seed", "horizon", "stride"])
-def test_a_stored_fold_is_only_used_for_what_it_was(change: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folds of a backtest of gru on ``walks(150)``."""
+    store = tmp_path_factory.mktemp("stored")
+    backtest(walks(150), "gru", horizon=1, test=10, store=store, config=small())
+    return store
+
+
+@pytest.mark.parametrize("change", ["nothing", "data", "settings", "seed", "horizon", "stride"])
+def test_a_stored_fold_is_only_used_for_what_it_was(change: str, stored: Path, tmp_path: Path) -> None:
     panel = walks(150)
-    options: dict[str, Any] = {"horizon": 1, "test": 10, "store": tmp_path, "config": small()}
-    backtest(panel, "gru", **options)
+    store = shutil.copytree(stored, tmp_path / "store")
+    options: dict[str, Any] = {"horizon": 1, "test": 10, "store": store, "config": small()}
     if change == "data":
         panel = replace(panel, frame=panel.frame.assign(y=panel.frame["y"] + 1e-9))
     elif change == "settings":
         options["config"] = small(**{"train.lr": 0.003})
     elif change == "seed":
         options["seeds"] = [7]
-    else:
+    elif change != "nothing":
         options[change] = 2
-    assert backtest(panel, "gru", **options).timing["folds_reused"] == 0
+    assert backtest(panel, "gru", **options).timing["folds_reused"] == (change == "nothing")
 
 
 SCRIPT = """

@@ -115,7 +115,10 @@ def walked(seed: int, phi: float) -> Backtest:
     return backtest(walks(2400, seed=seed, phi=phi, positive=True), [net], test=600, horizon=1)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_noise_says_half_and_no_skill(seed: int) -> None:
     result = walked(seed, phi=0.0)
     told = result.verdict["direction"]
@@ -125,7 +128,7 @@ def test_noise_says_half_and_no_skill(seed: int) -> None:
     assert f"says up with {100 * part['mean']:.0f} %" in told["text"] and "no skill" in told["text"]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_returns_that_follow_themselves_are_predictable(seed: int) -> None:
     result = walked(seed, phi=0.5)
     told, part = result.verdict["direction"], result.significance["up"]["gru"]

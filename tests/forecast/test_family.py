@@ -107,6 +107,7 @@ def test_fits_predicts_saves_loads_updates_and_audits_clean(
     assert not report.notes, report.notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", ["esn", "mlp", "cnn", "segrnn"])  # tests/forecast/test_audit.py has the recurrent ones
 def test_a_refit_audits_clean(core: str, short) -> None:
     """What is fitted, chosen and forecast at a cutoff does not move with the rows behind it."""

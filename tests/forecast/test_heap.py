@@ -28,6 +28,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 50)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the limits are glibc's")
 def test_steps_cause_no_page_faults() -> None:
     def faults(kept: bool) -> float:

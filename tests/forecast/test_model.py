@@ -257,7 +257,7 @@ def test_fit_leaves_the_callers_generator_and_threads_alone(walk) -> None:
     expected = torch.rand(1)
     torch.manual_seed(11)
     threads = torch.get_num_threads()
-    forecast.fit(walk, **{**TINY, "threads": 2})
+    forecast.fit(walk, **{**TINY, "threads": 2, "epochs": 1})
     assert torch.equal(torch.rand(1), expected)
     assert torch.get_num_threads() == threads
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 import forecast
 from forecast import frames
 from forecast.config import Config
-from forecast.run import validate
+from forecast.run import run_fit, validate
 from forecast.train import Progress, fit
 from pipelines.errors import TrainingError, UsageError
 
@@ -34,6 +35,16 @@ def test_it_learns_what_can_be_learned(make_panel) -> None:
 def test_a_random_walk_has_no_skill(random_walk) -> None:
     outcome = validate(fit(random_walk, **TINY, kind="price", updates=200), random_walk)
     assert outcome.verdict["label"] in {"no skill", "worse than naive"}
+
+
+def test_a_series_that_never_moves_is_left_out_of_the_verdict_by_name(make_panel, tmp_path: Path) -> None:
+    walk = np.random.default_rng(0).normal(size=300).cumsum()
+    panel = make_panel({"still": np.full(300, 5.0), "walk": walk}, freq="h")
+    run = run_fit(panel, Config.make(**TINY, epochs=1), out=tmp_path / "run")
+    assert run.validation is not None and any(note.startswith("still: ") for note in run.validation.notes)
+    assert "<li>still: the (seasonal) naive" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    still = make_panel({"a": np.full(300, 5.0), "b": np.ones(300)}, freq="h")
+    assert validate(fit(still, **TINY, epochs=1), still).notes == (), "the verdict itself says that nothing counts"
 
 
 @pytest.mark.parametrize("mode", ["stream", "window"])

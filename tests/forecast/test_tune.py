@@ -122,6 +122,7 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on_as_if_nothing_had_been(
     assert rest.found["best"]["number"] == found.found["best"]["number"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unopened")
 def test_a_trial_under_way_at_ctrl_c_is_repeated_with_the_same_settings(
     panel: Panel, found: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -248,7 +249,8 @@ def bad_last() -> int:
     raise RuntimeError("no such seed")
 
 
-@pytest.mark.parametrize("pruner", ["median", pytest.param("hyperband", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_epochs_prune(panel: Panel, pruner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate that learns nothing falls behind within the first fold."""
     from forecast import train
@@ -582,6 +584,7 @@ def test_a_worker_taken_for_dead_drops_its_trial_and_goes_on(tmp_path: Path) -> 
     spent_exactly(study, 2)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_budget(tmp_path: Path) -> None:
     hammer(tmp_path, processes=2, trials=30)
 
