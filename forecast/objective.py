@@ -172,6 +172,10 @@ class WalkForward:
             raise  # the objective is at fault, not the configuration
         except ToolkitError as error:
             raise failed(trial, str(error.message)) from error
+        except optuna.exceptions.OptunaError:
+            raise  # pruned, or another worker's by now
+        except Exception as error:  # a singular matrix, no memory: one configuration is not to end a night's work
+            raise failed(trial, f"unexpected {type(error).__name__}: {error}") from error
         finally:
             seconds(trial, time.perf_counter() - clock)
 

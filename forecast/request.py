@@ -218,14 +218,14 @@ def _parse(text: str) -> Any:
         return text
 
 
-def check_free(out: Path | None) -> None:
-    """Refuse a folder that is there, before any work is done.
+def check_free(out: Path | None, flag: str = "--out") -> None:
+    """Refuse a folder that is there, before any work is done; ``flag`` is what named it.
 
     Raises:
         UsageError: ``out`` exists.
     """
     if out is not None and out.exists():
-        raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
+        raise UsageError(f"{out} exists already.", hint=f"Choose another {flag}, or remove it.")
 
 
 def last_values(panel: Panel) -> dict[str, float | None]:

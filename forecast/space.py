@@ -73,6 +73,11 @@ class Space:
             values[name] = value
         return values
 
+    @property
+    def points(self) -> int:
+        """How many points :meth:`grid` has."""
+        return math.prod(len(values) for values in self.grid().values())
+
     def grid(self) -> dict[str, list[Value]]:
         """Every value of a choice, and three of a range: its ends and its middle.
 
@@ -240,10 +245,10 @@ def _range(name: str, value: Any) -> Range | Choice | None:
 
 
 def _check(base: Config, name: str, one: Range | Choice) -> None:
-    if isinstance(one, Range) and (not one.low < one.high or (one.log and one.low <= 0)):
+    if isinstance(one, Range) and (not -math.inf < one.low < one.high < math.inf or (one.log and one.low <= 0)):
         raise UsageError(
             f"the range of {name} goes from {one.low} to {one.high}.",
-            hint="low is below high, and above zero for a logarithmic range.",
+            hint="low is below high, both finite, and above zero for a logarithmic range.",
         )
     for value in one.values if isinstance(one, Choice) else (one.low, one.high):
         base.override(**{name: value})  # refused with the reason

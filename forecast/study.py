@@ -5,8 +5,9 @@ workers there are, so numbers are contiguous and the sum is exact. A worker that
 asks next fails its trial and puts the same configuration back into the queue.
 
 Assumptions, named: samplers are made anew for every trial, seeded by the study's seed and the trial's number, so
-that a study gone on with after a stop tries what it would have tried. On SQLite every transaction takes the write
-lock at its start: Optuna reads a trial's state before it claims it, and two processes would both get it.
+that a study gone on with after a stop tries what it would have tried; but the trial that was under way is repeated
+last, so that a sampler that learns (tpe, gp) chooses those between without it. On SQLite every transaction takes the
+write lock at its start: Optuna reads a trial's state before it claims it, and two processes would both get it.
 """
 
 from __future__ import annotations
@@ -321,10 +322,15 @@ def work(
     """
     until = None if seconds is None else time.monotonic() + seconds
     mine: list[int] = []
+    raised: list[Exception] = []
 
     def run(trial: optuna.Trial) -> float | Sequence[float]:
         mine[:] = [trial.number]
-        return objective(trial)
+        try:
+            return objective(trial)
+        except (ValueError, AssertionError) as error:
+            raised.append(error)  # the objective's own, no word of Optuna's
+            raise
 
     backend = getattr(study._storage, "_backend", study._storage)
     if isinstance(backend, Queue):
@@ -342,7 +348,7 @@ def work(
                 time.sleep(POLL_SECONDS)
             except (optuna.exceptions.UpdateFinishedTrialError, ValueError, AssertionError):
                 # how Optuna says that the trial was failed by somebody else, depending on the moment
-                if not mine or study.get_trials(deepcopy=False)[mine[0]].state != TrialState.FAIL:
+                if raised or not mine or study.get_trials(deepcopy=False)[mine[0]].state != TrialState.FAIL:
                     raise
             except (KeyboardInterrupt, SystemExit):
                 _give_back(study, mine)

@@ -26,6 +26,10 @@ MOST_SLICES = 12
 MOST_TRIALS = 1000
 GOOD = 0.25  # of the scored trials: the good ones
 UNOPENED = "The sealed span has not been opened: no winner has been scored on it yet."
+OPENED = (
+    "The sealed span has been opened, but the study was stopped before it was written down what it said: go on with it "
+    "by forecast tune --resume."
+)
 Found = Mapping[str, Any]
 
 
@@ -55,7 +59,7 @@ def pages(found: Found) -> dict[str, bytes]:
         found: content of study.json, see :mod:`forecast.study_report`.
     """
     sealed = found.get("sealed") or {}
-    label, said = str(sealed.get("label", "")), str(sealed.get("text", UNOPENED))
+    label, said = str(sealed.get("label", "")), _headline(found)
     series = found["development"].get("series") or {}
     title = str(series.get("title") or found["study"])
     charts = {"study": chart_data(found)}
@@ -67,6 +71,19 @@ def pages(found: Found) -> dict[str, bytes]:
     )  # fmt: skip
     text = render(f"Tuning report: {title}", label, said, "", parts, ())
     return {"report.html": html, "report.md": text.encode()}
+
+
+def _headline(found: Found) -> str:
+    """What the sealed span said, and what has happened since."""
+    sealed, openings, best = found.get("sealed") or {}, len(found["openings"]), found["best"]
+    if not sealed:
+        return OPENED if openings else UNOPENED
+    said = str(sealed["text"])
+    if best and sealed.get("trial", best["number"]) != best["number"]:
+        said += f" That was trial {sealed['trial']}; the best is trial {best['number']} now, not yet scored there."
+    if openings > sealed.get("openings", openings):
+        said += " The sealed span has been opened again since, and what it said was not written down."
+    return said
 
 
 # -- numbers -----------------------------------------------------------------------------------
@@ -108,13 +125,14 @@ def _slice(found: Found, name: str, space: Space) -> dict[str, Any]:
 
 
 def score_of_start(found: Found) -> float | None:
-    """The error of the first trial, where it tried the default configuration."""
-    first = found["history"][0] if found["history"] else None
-    whole = Space.from_json(found["space"]).start()
-    if first is None or first["value"] is None or whole is None:
-        return None
-    # conditions may have left settings out
-    return float(first["value"]) if all(whole[name] == value for name, value in first["params"].items()) else None
+    """The error of the default configuration, where a trial tried it."""
+    whole = Space.from_json(found["space"]).start() or {}
+    for row in found["history"]:
+        # conditions may have left settings out
+        asked = row["params"] and all(name in whole and whole[name] == value for name, value in row["params"].items())
+        if asked and row["value"] is not None:
+            return float(row["value"])
+    return None
 
 
 def metric_name(found: Found) -> str:
@@ -251,9 +269,11 @@ def _winner(found: Found) -> Section:
     tables = [Table([("setting", False), ("winner", False), ("default", False)], rows)] if rows else []
     folds = [[Cell(shown(fold["cutoff"])), cell(fold["error"]), cell(fold["seconds"])] for fold in best["folds"]]
     tables.append(Table([("fold: trained up to", False), ("error / naive's", True), ("seconds", True)], folds))
-    if sealed:
-        lead.append(f"On the sealed span: MAE {number(sealed['tuned'])}, the default {number(sealed['default'])}.")
-        lead.append("The page of the backtest has the forecasts and the tests: backtest/report.html.")
+    if sealed and sealed.get("trial", best["number"]) == best["number"]:
+        own, other = (number(as_float(sealed[name])) for name in ("tuned", "default"))
+        lead.append(f"On the sealed span: {sealed.get('unit', 'MAE')} {own}, the default {other}.")
+        page = f"{Path(sealed['backtest']).name}/report.html" if "backtest" in sealed else "backtest/report.html"
+        lead.append(f"The page of the backtest has the forecasts and the tests: {page}.")
     return Section("winner", "The winner", lead, tables=tables)
 
 

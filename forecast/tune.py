@@ -24,7 +24,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from forecast import inference, metrics, report, run, storage, study_page, study_report
+from forecast import metrics, report, run, storage, study_page, study_report
 from forecast import study as studies
 from forecast.backtest import backtest
 from forecast.callable_module import make_callable
@@ -40,7 +40,7 @@ from forecast.sections import POINT_HEADS
 from forecast.session import SCHEMA, URL_VARIABLE, Session, attach, begin, folder_of, from_afar
 from forecast.space import Space, make_space
 from forecast.spans import settle
-from forecast.verdict import losses_by_origin
+from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE, compare, losses_by_origin
 from pipelines.errors import TrainingError, UsageError, did_you_mean
 from pipelines.panel import Panel
 
@@ -60,9 +60,9 @@ class Tuned:
     Args:
         folder: the study's.
         found: see :func:`forecast.study_report.document`.
-        sealed: what the sealed span said: ``text, label`` (``better``, ``worse``, ``no difference`` or ``default``),
-            ``tuned``, ``default`` (mean absolute errors), ``pvalue``, ``verdict`` of the winner against the strongest
-            baseline, ``tried``, ``openings``, and the folders ``backtest`` and ``winner``.
+        sealed: what the sealed span said: ``text, label`` (``better``, ``worse``, ``no difference``, ``default`` or
+            ``too little data``), ``tuned``, ``default`` (errors in ``unit``), ``pvalue``, ``verdict`` of the winner
+            against the strongest baseline, ``tried``, ``openings``, ``trial``; folders ``backtest``, ``winner``.
         result: the backtest.
     """
 
@@ -148,6 +148,8 @@ def tune(
     # what is too short, or ends too early, is said before anything is written or unsealed
     folds_of(sealed, base.data.horizon, folds)
     check_ahead(panel, base.data.horizon)
+    if sampler == "grid":  # what has been tried is not tried again
+        trials = min(trials or found.points, found.points)
     request = {
         "schema": SCHEMA, "space": found.to_json(), "sampler": sampler, "pruner": pruner, "metric": metric,
         "also": also, "folds": folds, "test": rows, "seed": base.train.seed,
@@ -180,7 +182,8 @@ def resume(
         raise UsageError(f"trials={trials}, timeout={timeout}, jobs={jobs} are out of range.", hint="Use 1 or more.")
     session = attach(folder_of(study), storage)
     if trials is not None:
-        session.study.set_user_attr("budget", max(trials, session.budget or 0))
+        most = session.space.points if session.request["sampler"] == "grid" else trials
+        session.study.set_user_attr("budget", max(min(trials, most), session.budget or 0))
     if session.budget is None and timeout is None:
         raise UsageError("the study has no budget of trials.", hint="Give --trials or --timeout.")
     return _go(session, timeout, jobs, progress)
@@ -235,7 +238,7 @@ def _go(session: Session, timeout: float | None, jobs: int, progress: Told | Non
                 if over or budget is None or studies.spent(study) >= budget:
                     break
     finally:
-        _write(session, {})
+        _write(session)
         studies.close(study)
     try:
         return _finish(session)
@@ -279,6 +282,7 @@ def _finish(session: Session) -> Tuned:
     best = Config.make(found["best"]["config"])
     base, tried = session.space.base, found["trials"]["spent"]
     panel = session.sealed.open("final backtest")
+    _write(session)  # whoever is stopped from here on has opened it all the same
     same = best == base
     contenders = [Net("tuned", best)] + ([] if same else [Net("default", base)])
     among = sum(any(trial.user_attrs.get("config") == one.config.to_json() for trial in session.study.get_trials())
@@ -288,7 +292,7 @@ def _finish(session: Session) -> Tuned:
         trade=base.data.kind == "price", tried=tried - among,
     )  # fmt: skip
     sealed = compared(result, same, tried)
-    sealed["openings"] = len(session.study.user_attrs["openings"])
+    sealed |= {"openings": len(session.study.user_attrs["openings"]), "trial": found["best"]["number"]}
     if sealed["openings"] > 1:
         sealed["text"] += (
             f" The sealed span was opened {sealed['openings']} times in this study: it is no longer unseen."
@@ -301,38 +305,41 @@ def _finish(session: Session) -> Tuned:
 
 
 def compared(result: Backtest, same: bool, tried: int) -> dict[str, Any]:
-    """Whether tuning beat the default configuration on the sealed span, by mean absolute errors and their test."""
-    mae = result.scores.set_index("model")["mae"]
+    """Whether tuning beat the default configuration on the sealed span, by the test and the units of every verdict."""
+    season = int(result.settings["season"])
+    scale = metrics.naive_scale(result.panel.up_to(result.frame["cutoff"].min()), season)
+    unit = scale if len(result.panel.ids) > 1 else None
     own = result.significance["models"]["tuned"]["verdict"]
-    facts: dict[str, Any] = {"tried": tried, "tuned": float(mae["tuned"]), "verdict": own}
+    facts: dict[str, Any] = {"tried": tried, "unit": "MAE" if unit is None else "scaled MAE", "verdict": own}
     ending = f" {own['text'][:1].upper()}{own['text'][1:].rstrip('.')}; it was chosen among {tried} configurations."
     if same:
         text = f"No configuration did better than the default one in the development span ({tried} tried)."
-        return {**facts, "label": "default", "default": facts["tuned"], "pvalue": None, "text": text + ending}
-    scale = None
-    if len(result.panel.ids) > 1:
-        first = result.frame["cutoff"].min()
-        scale = metrics.naive_scale(result.panel.up_to(first))
-    table = losses_by_origin(result.frame, ["tuned", "default"], scale=scale)
-    test = inference.compare_losses(
-        table["tuned"].to_numpy(), table["default"].to_numpy(), horizon=result.settings["horizon"]
-    )
-    mine, theirs = float(table["tuned"].mean()), float(table["default"].mean())
-    gain, sure = 1 - mine / theirs, test.evidence < 0.05
-    size = f"{abs(gain):.1%} MAE (DM p = {test.evidence:.2g})"
-    if not sure:
-        label = "no difference"
-        text = f"Tuning did not beat the default configuration on the sealed span beyond chance: " \
-               f"{'better' if gain > 0 else 'worse'} by {size}."  # fmt: skip
-    elif gain > 0:
-        label, text = "better", f"Tuning beat the default configuration on the sealed span by {size}."
-    else:
-        label, text = "worse", f"Tuning did worse than the default configuration on the sealed span, by {size}."
-    return {**facts, "label": label, "default": float(mae["default"]), "pvalue": test.evidence, "text": text + ending}
+        loss = float(losses_by_origin(result.frame, ["tuned"], scale=unit)["tuned"].mean())
+        return {**facts, "tuned": loss, "label": "default", "default": loss, "pvalue": None, "text": text + ending}
+    found = compare(result.frame, ["tuned"], "default", stride=int(result.settings["stride"]), scale=unit)[0]
+    gain = 1 - found.loss / found.baseline_loss
+    size = f"{abs(gain):.1%} {facts['unit']} (DM p = {found.pvalue:.2g})"
+    side = "better" if gain > 0 else "worse"
+    label = {SKILL: "better", WORSE: "worse", NO_SKILL: "no difference"}.get(found.verdict["label"], TOO_LITTLE)
+    text = {
+        "better": f"Tuning beat the default configuration on the sealed span by {size}.",
+        "worse": f"Tuning did worse than the default configuration on the sealed span, by {size}.",
+        "no difference": "Tuning did not beat the default configuration on the sealed span beyond chance: "
+        f"{side} by {size}.",
+    }.get(label, f"Whether tuning beat the default configuration cannot be said: {found.verdict['text']}")
+    losses = {"tuned": found.loss, "default": found.baseline_loss}
+    return {**facts, **losses, "label": label, "pvalue": found.pvalue, "text": text + ending}
 
 
-def _write(session: Session, more: dict[str, Any]) -> dict[str, Any]:
-    found = {**study_report.document(session.study, session.request), **more}
+def _write(session: Session, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Write down what the study found so far; what the sealed span said stays until it is said anew."""
+    file = session.folder / "study.json"
+    said = storage.load_json(file).get("sealed") if file.is_file() else None
+    found = {
+        **study_report.document(session.study, session.request),
+        **({"sealed": said} if said else {}),
+        **(more or {}),
+    }
     table = study_report.trials_table(session.study, session.space)
     study_report.write(session.folder, found, table, study_page.pages(found))
     return found

@@ -146,7 +146,7 @@ def tune(
         if study is not None:
             from forecast.session import folder_of
 
-            request.check_free(folder_of(study))
+            request.check_free(folder_of(study), "--study")
         with screen.bar("loading"):
             panel = request.data_request(data, config).load()
         if not json:
@@ -312,15 +312,15 @@ def show(console: Console, result: Tuned) -> None:
     from pipelines.where import plural
 
     found, counts = result.found, result.found["trials"]
-    best, cut = found["best"], found["saved"]
+    best, cut, space = found["best"], found["saved"], Space.from_json(found["space"])
     parts = [f"{counts['complete']} scored", f"{counts['pruned']} pruned", f"{counts['failed']} failed"]
     repeated = f", {counts['repeated']} begun again after a stop" if counts["repeated"] else ""
-    console.print(f"\n[bold]Study[/] {plural(counts['spent'], 'trial')}: {', '.join(parts)}{repeated}")
+    whole = " (the whole grid)" if found["sampler"] == "grid" and counts["spent"] >= space.points else ""
+    console.print(f"\n[bold]Study[/] {plural(counts['spent'], 'trial')}{whole}: {', '.join(parts)}{repeated}")
     if cut["trials"]:
         console.print(f"  [dim]pruning saved about {cut['seconds']:.0f} s[/]")
     for failure in found["failures"][:3]:
         console.print(f"  [dim]trial {failure['number']} failed: {escape(failure['reason'])}[/]")
-    space = Space.from_json(found["space"])
     start = score_of_start(found)
     against = "" if start is None else f", the default configuration {number(start)}"
     console.print(
@@ -336,7 +336,9 @@ def show(console: Console, result: Tuned) -> None:
         for one in found["front"]:
             console.print(f"  trial {one['number']:>3}  {number(one['values'][0])}  {number(one['values'][1])}")
     sealed = result.sealed
-    console.print(f"\n[bold]Sealed span[/]  MAE {number(sealed['tuned'])} tuned, {number(sealed['default'])} default")
+    console.print(
+        f"\n[bold]Sealed span[/]  {sealed['unit']} {number(sealed['tuned'])} tuned, {number(sealed['default'])} default"
+    )
     console.print(f"[bold]Verdict[/]  {escape(sealed['text'])}")
     if result.result is not None:
         from forecast.commands.backtest import show_trade

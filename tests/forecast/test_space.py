@@ -99,6 +99,7 @@ def test_what_is_no_range_is_refused(text: str) -> None:
         ({"hiden": [1, 2]}, "hiden"),
         ({"hidden": {"low": 64, "high": 16}}, "goes from 64 to 16"),
         ({"dropout": {"low": 0.0, "high": 0.5, "log": True}}, "goes from"),
+        ({"lr": {"low": 0.001, "high": float("inf")}}, "both finite"),
         ({"dropout": {"low": 0.0, "high": 1.5}}, "dropout"),
         ({"core": ["lstm", "gruu"]}, "gruu"),
         ({"hidden": []}, "no choice"),

@@ -128,6 +128,20 @@ def test_a_study_that_was_stopped_says_what_it_has(found: dict[str, Any]) -> Non
     assert charts_of(study_page.pages(few)["report.html"].decode())["pair"] is None
 
 
+def test_a_winner_that_has_not_been_on_the_sealed_span_is_not_said_to_have_been(found: dict[str, Any]) -> None:
+    def texts(**sealed: Any) -> tuple[str, str]:
+        one = {**found, "sealed": {**found["sealed"], **sealed}}
+        return study_page.pages(one)["report.md"].decode(), " ".join(parts_of(one)["winner"].lead)
+
+    said, lead = texts(trial=4, openings=1, backtest="/x/study/backtest-2", unit="scaled MAE")
+    assert "scaled MAE 1.25" in lead and "backtest-2/report.html" in lead and "not yet scored" not in said
+    said, lead = texts(trial=1, openings=1)
+    assert "the best is trial 4 now, not yet scored there" in said and "sealed" not in lead
+    assert "the default -" in texts(tuned=None, default=None)[1], "null in study.json"
+    said = study_page.pages({**found, "sealed": None})["report.md"].decode()
+    assert study_page.OPENED in " ".join(said.split()) and study_page.UNOPENED not in said
+
+
 def test_two_objectives_show_their_front(found: dict[str, Any]) -> None:
     assert "front" not in parts_of(found)
     two = copy.deepcopy(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,9 @@ from forecast.objective import Sealed, WalkForward
 from forecast.session import attach, folder_of
 from forecast.space import make_space
 from forecast.study_report import saved
-from forecast.tune import Tuned, resume, tune, work_on
+from forecast.tune import Tuned, compared, resume, tune, work_on
 from pipelines.errors import ArtifactError, DataError, LeakError, TooShortError, TrainingError, UsageError
+from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
 from tests.forecast.walks import walks
@@ -44,8 +47,6 @@ QUICK: dict[str, Any] = {**TINY, "folds": 2, "space": NARROW, "only": True}
 @pytest.fixture(scope="module")
 def panel() -> Panel:
     """A wave with noise, 300 days: something to learn in a few updates."""
-    from pipelines.grid import Grid
-
     rng = np.random.default_rng(3)
     y = 10 + np.sin(np.arange(300) / 3) + rng.normal(0, 0.2, 300)
     frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2020-01-01", periods=300), "y": y})
@@ -152,6 +153,99 @@ def test_more_trials_for_a_finished_study_open_the_seal_again_and_say_so(panel: 
     assert more.found["trials"]["spent"] == 3
     assert more.sealed["openings"] == 2 and "opened 2 times" in more.sealed["text"]
     assert (tmp_path / "s" / "winner-2").is_dir()
+
+
+@pytest.mark.usefixtures("unopened")
+def test_a_grid_is_tried_once(panel: Panel, tmp_path: Path) -> None:
+    settings = {**QUICK, "folds": 1, "space": {"lr": [1e-3, 1e-2]}}
+    out = tune(panel, trials=5, study=tmp_path / "s", sampler="grid", **settings)
+    assert out.found["budget"] == out.found["trials"]["spent"] == 2
+    assert resume(tmp_path / "s", trials=9).found["trials"]["spent"] == 2
+    endless = tune(panel, trials=None, timeout=600, study=tmp_path / "t", sampler="grid", **settings)
+    assert endless.found["trials"]["spent"] == 2
+
+
+def test_a_fault_in_one_configuration_is_its_failure(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a trial of another worker's, which would be repeated for ever."""
+    calls = []
+
+    def singular(*args: Any, **kwargs: Any) -> None:
+        calls.append(args)
+        raise np.linalg.LinAlgError("Singular matrix")  # a ValueError
+
+    monkeypatch.setattr(objectives, "fit", singular)
+    with pytest.raises(TrainingError, match=r"none of 2 trials could be scored; .* unexpected LinAlgError: Singular"):
+        tune(panel, trials=2, study=tmp_path / "s", **QUICK)
+    assert len(calls) == 2
+
+
+def test_an_error_of_any_other_objective_goes_on_to_the_caller(tmp_path: Path) -> None:
+    storage = studies.open_storage(studies.sqlite_url(tmp_path), heartbeat=60)
+    study = studies.create("s", storage, directions=1, facts={})
+    studies.fill(study, 2)
+
+    def wrong(trial: optuna.Trial) -> float:
+        raise ValueError("my own")
+
+    with pytest.raises(ValueError, match="my own"):
+        studies.work(study, wrong)
+    studies.close(study)
+
+
+# -- the sealed span ---------------------------------------------------------------------------
+def sealed_on(origins: int, **better: float) -> dict[str, Any]:
+    """What is said where tuned errors are ``better`` times the default's; the second series moves 100 times as far."""
+    rng = np.random.default_rng(1)
+    stamps = pd.date_range("2020-01-01", periods=200 + origins)
+    parts, rows = [], []
+    for size, (name, factor) in zip((1, 100), better.items(), strict=False):
+        y = size * rng.normal(size=len(stamps)).cumsum()
+        parts.append(pd.DataFrame({"unique_id": name, "ds": stamps, "y": y}))
+        error = size * (np.abs(rng.normal(size=origins)) + 0.5)
+        rows.append(pd.DataFrame({
+            "unique_id": name, "cutoff": stamps[199:-1], "ds": stamps[200:], "step": 1, "last": y[199:-1],
+            "y": y[200:], "tuned": y[200:] + factor * error, "default": y[200:] + error,
+        }))  # fmt: skip
+    told = {"models": {"tuned": {"verdict": {"text": "tuned beats naive.", "label": "skill"}}}}
+    result: Any = SimpleNamespace(
+        frame=pd.concat(rows, ignore_index=True), panel=Panel(pd.concat(parts, ignore_index=True), Grid("D")),
+        significance=told, settings={"horizon": 1, "stride": 1, "season": 1},
+    )  # fmt: skip
+    return compared(result, False, 20)
+
+
+def test_tuned_against_default_is_said_in_the_units_of_its_test() -> None:
+    several = sealed_on(100, small=0.8, big=1.05)
+    assert several["label"] == "better" and "scaled MAE (DM" in several["text"] and several["unit"] == "scaled MAE"
+    assert several["tuned"] < several["default"], "as the sentence says"
+    assert sealed_on(100, a=1.2)["label"] == "worse"
+    assert sealed_on(100, a=1.0)["label"] == "no difference"
+    few = sealed_on(5, a=0.8)
+    assert few["label"] == "too little data" and "cannot be said" in few["text"] and few["unit"] == "MAE"
+
+
+def test_what_the_sealed_span_said_stays(found: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = shutil.copytree(found.folder, tmp_path / found.folder.name)
+    before = json.loads((study / "study.json").read_text())
+    assert before["sealed"]["trial"] == before["best"]["number"]
+
+    def stopped(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["forecast.tune"], "backtest", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        resume(study)
+    after = json.loads((study / "study.json").read_text())
+    assert after["sealed"] == before["sealed"] and len(after["openings"]) == 2
+    with pytest.raises(ArtifactError, match="holds a tuning study, no fitted model"):
+        Model.load(study)
+    assert "opened again since" in (study / "report.md").read_text("utf-8")
+    (study / "study.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        resume(study)
+    assert "stopped before it was written down" in (study / "report.md").read_text("utf-8")
 
 
 # -- the seal ----------------------------------------------------------------------------------
