@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,21 +57,9 @@ def _like(saved: Any, data: dict[str, Any]) -> dict[str, Any]:
     """``data`` as the run's was read where nothing else was said: its target and covariates, its prices' basis."""
     filled = dict(data)
     if not data["target"] and saved.target != "y":
-        filled["target"] = _targets(saved)
+        filled["target"] = saved.meta.get("targets", [saved.target])
     if data["ticker"] and data["adjust"] is None:
         filled["adjust"] = saved.meta.get("adjust")
     for role in ("past", "future", "static"):
         filled[role] = data[role] or (saved.covariates(role) if data["csv"] is not None or role == "past" else None)
     return filled
-
-
-def _targets(saved: Any) -> list[str] | None:
-    """The columns a run forecasts; ``None`` where several of a file with an id column cannot be told from its ids."""
-    ids = list(saved.ids)
-    if len(ids) > 1 and saved.target in (", ".join(ids), f"{len(ids)} columns"):
-        return ids
-    each = saved.target.split(", ")
-    several = re.fullmatch(r"\d+ columns", saved.target) or (
-        len(each) > 1 and all(name.rpartition("/")[2] in each for name in ids)
-    )
-    return None if several else [saved.target]

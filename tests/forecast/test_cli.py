@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import pipelines
 from forecast.cli import main
 
 QUICK = ["--horizon", "2", "--epochs", "2", "--set", "model.hidden=8", "--threads", "1"]
@@ -94,17 +95,25 @@ def test_predict_on_other_rows_reads_the_column_of_the_run(place: Path) -> None:
 
 
 def test_what_a_run_reads_again() -> None:
-    from types import SimpleNamespace
+    """The columns it forecasts, whatever they and its series are called."""
+    from forecast.commands.options import DATA_FLAGS
+    from forecast.commands.predict import _like
 
-    from forecast.commands.predict import _targets
-
-    for ids, target, want in (
-        (("AAPL", "MSFT"), "Open", ["Open"]),  # an id column
-        (("a", "b"), "a, b", ["a", "b"]),
-        (("a", "b", "c", "d"), "4 columns", ["a", "b", "c", "d"]),
-        (("x/a", "x/b", "y/a", "y/b"), "a, b", None),
+    stamps = pd.date_range("2024-01-01", periods=40, freq="h")
+    columns = {name: np.arange(40.0) for name in ("Open", "flow, left", "c", "d")}
+    one = pd.DataFrame({"time": stamps, **columns})
+    two = pd.concat([one.assign(site="x"), one.assign(site="y")])
+    asked = {**dict.fromkeys(DATA_FLAGS), "csv": "new.csv"}
+    for frame, site, targets in (
+        (one, None, ["flow, left"]),
+        (one, None, ["Open", "flow, left"]),
+        (one, None, ["Open", "flow, left", "c", "d"]),
+        (two, "site", ["Open"]),
+        (two, "site", ["Open", "flow, left"]),
     ):
-        assert _targets(SimpleNamespace(ids=ids, target=target)) == want
+        panel = pipelines.from_frame(frame, time="time", target=targets, id=site)
+        assert _like(panel, asked)["target"] == targets
+        assert _like(panel, {**asked, "target": ["c"]})["target"] == ["c"]
 
 
 @pytest.mark.slow
