@@ -31,6 +31,7 @@ from forecast.intervals import Early, early_of, early_of_baseline, with_interval
 from forecast.model import Forecasts
 from forecast.pieces import Pieces
 from forecast.results import SEED_COLUMNS, Backtest, short_hash, stamp
+from forecast.spans import settle
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
 
@@ -136,7 +137,7 @@ def backtest(
         backend=backend, pieces=None if pieces is None else Pieces(pieces, warm),
     )  # fmt: skip
     if trade:
-        _check_trade(asked)
+        _check_trade(asked, settle(chosen, panel).data.kind)
     data = folds_run.data_hash(panel)
     todo = _jobs(asked, data)
     done = folds_run.run_jobs(
@@ -170,9 +171,14 @@ def _settle(
             f"intervals={intervals!r} is none of {', '.join(INTERVALS)}.{did_you_mean(intervals, INTERVALS)}",
             hint="'model' keeps the models' own.",
         )
-    if not 0 < level < 100 or calibration < 1 or jobs == 0:
+    wrong = [
+        f"{name}={got}" for name, got, right in (
+            ("level", level, 0 < level < 100), ("calibration", calibration, calibration >= 1), ("jobs", jobs, jobs != 0)
+        ) if not right
+    ]  # fmt: skip
+    if wrong:
         raise UsageError(
-            f"level={level}, calibration={calibration}, jobs={jobs} are out of range.",
+            f"{', '.join(wrong)}: out of range.",
             hint="level is per cent, calibration at least 1, jobs a number of workers (-1 for one per core).",
         )
     which = [config.train.seed + i for i in range(seeds)] if isinstance(seeds, int) else [int(seed) for seed in seeds]
@@ -330,15 +336,21 @@ def _seed_scores(panel: Panel, rows: Index, name: str, seed: int, point: Floats,
     return table[list(SEED_COLUMNS)]
 
 
-def _check_trade(asked: Asked) -> None:
+def _check_trade(asked: Asked, kind: str) -> None:
     """Refuse what cannot be traded on before anything is fitted: naive's forecasts have the same prices and origins.
 
     Raises:
+        UsageError: the series are no prices.
         ValueRangeError: a price is not positive.
         TooShortError: fewer than four origins.
     """
     from forecast import trade
 
+    if kind != "price":
+        raise UsageError(
+            f"a scorecard of trading needs prices, and {asked.panel.target} was taken for a sensor's values.",
+            hint="Leave --trade out; if these are prices, say so: --preset price, or data.kind=price.",
+        )
     rows, naive = asked.rows(), baselines.Naive()
     forecasts = {naive.name: naive.predict(asked.panel, rows, asked.horizon)}
     trade.from_frame(frames.result_frame(asked.panel, rows, forecasts), naive.name, stride=asked.stride, periods=1)
@@ -353,7 +365,12 @@ def _trade(asked: Asked, result: Backtest, tried: int) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in asked.names:
         card = trade.from_frame(
-            result.frame, name, stride=asked.stride, periods=grid.steps_a_year, trials=max(1, trials)
+            result.frame,
+            name,
+            stride=asked.stride,
+            periods=grid.steps_a_year,
+            trials=max(1, trials),
+            chosen_by_hand="tickers" in asked.panel.meta,
         )
         curves = {column: card.equity[column].tolist() for column in card.equity}
         out[name] = {**card.to_json(), "equity": {"ds": [str(stamp) for stamp in card.equity.index], **curves}}

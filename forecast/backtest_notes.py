@@ -24,7 +24,7 @@ def notes_of(result: Backtest, scale: pd.DataFrame, *, warm: bool) -> tuple[str,
         *_forecasts(result),
         *_spread(result),
         *_bounds(result),
-        *evidence.notes_on_series(result.panel.ids, scale),
+        *evidence.notes_on_series(result.frame, result.panel.ids, scale),
     )
 
 
@@ -47,7 +47,10 @@ def _forecasts(result: Backtest) -> Iterator[str]:
 def _spread(result: Backtest) -> Iterator[str]:
     spread = result.seeds.groupby("model", sort=False)["mae"].agg(["min", "max"])
     for name, row in spread.iterrows():
-        yield f"{name}: MAE of its {len(result.settings['seeds'])} seeds from {row['min']:.4g} to {row['max']:.4g}."
+        yield (
+            f"{name}: MAE of its {len(result.settings['seeds'])} seeds from {row['min']:.4g} to {row['max']:.4g}; "
+            "the scores are those of the mean of their forecasts."
+        )
 
 
 def _bounds(result: Backtest) -> Iterator[str]:

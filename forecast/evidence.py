@@ -18,7 +18,7 @@ import pandas as pd
 
 from forecast import direction, inference, metrics, verdict
 from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE, Comparison
-from pipelines.where import some
+from pipelines.where import plural, some
 
 MOST_SERIES = 200
 """Direction and shift are tested series by series for at most so many, evenly chosen."""
@@ -35,20 +35,31 @@ def choose_baseline(frame: pd.DataFrame, names: Sequence[str], before: pd.Timest
     return verdict.strongest_baseline(frame, names, before=before)
 
 
-def notes_on_series(ids: Sequence[str], scale: pd.DataFrame) -> Iterator[str]:
-    """What a reader should know of a verdict on several series; nothing where one decides, or none can.
+def notes_on_series(frame: pd.DataFrame, ids: Sequence[str], scale: pd.DataFrame) -> Iterator[str]:
+    """What a reader should know of scores and a verdict on several series; nothing for one.
 
     Args:
+        frame: result frame of the test span.
+        ids: every series, also those without a row in it.
         scale: of :func:`forecast.metrics.naive_scale`.
     """
-    counted = set(scale.loc[scale["mae"] > 0, "unique_id"].astype(str))
-    if len(ids) == 1 or not counted:  # of which the headline says all there is to say
+    if len(ids) == 1:
         return
-    yield "Several series count alike: the verdict compares errors in units of each series' naive error."
-    if out := [name for name in ids if name not in counted]:
+    seen = set(frame.loc[frame["y"].notna(), "unique_id"].astype(str))
+    if absent := [name for name in ids if name not in seen]:
+        yield (
+            f"{some(absent)}: no value in the test span to score by, so scores and verdict are those of "
+            f"{plural(len(seen), 'series')} of {len(ids):,}."
+        )
+    counted = seen & set(scale.loc[scale["mae"] > 0, "unique_id"].astype(str))
+    if not counted:
+        return  # the headline says all there is to say
+    if len(counted) > 1:
+        yield "Several series count alike: the verdict compares errors in units of each series' naive error."
+    if out := [name for name in ids if name in seen - counted]:
         yield (
             f"{some(out)}: the (seasonal) naive forecast makes no error in the training span to measure by, so the "
-            f"verdict rests on the other {len(ids) - len(out):,} series."
+            f"verdict rests on the other {len(counted):,} series."
         )
 
 
@@ -175,7 +186,7 @@ def _direction(frame: pd.DataFrame, model: str, stride: int) -> Iterator[dict[st
 
 
 def _shift(frame: pd.DataFrame, model: str) -> dict[str, Any]:
-    """The shift check one step ahead; with several series, means and how many are yesterday's value."""
+    """The shift check one step ahead; with several series, means and how many are the last value."""
     checks = []
     for group in _sample(frame, 1):
         columns = (group[name].to_numpy(np.float64) for name in ("y", model, "last"))
@@ -185,7 +196,7 @@ def _shift(frame: pd.DataFrame, model: str) -> dict[str, Any]:
     count = sum(check.yesterday for check in checks)
     names = ("with_last", "with_truth", "with_change", "moves")
     means = {name: _mean([getattr(check, name) for check in checks]) for name in names}
-    text = f"The forecast is yesterday's value, shifted, for {count} of {len(checks)} series."
+    text = f"The forecast is the last value, shifted, for {count} of {len(checks)} series."
     return {
         **means,
         "series": len(checks),

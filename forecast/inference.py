@@ -271,8 +271,8 @@ class Shift:
             never moves.
         pvalue: one-sided, of ``with_change``.
         moves: mean size of the forecast change over that of the true change; 0 for the naive forecast.
-        yesterday: the forecast is yesterday's price: it follows the last value more than the truth, and
-            what it adds to the last value has no significant correlation with what happened.
+        yesterday: the forecast is the last value (yesterday's price): it follows that more than the truth, and
+            what it adds to it has no significant correlation with what happened.
     """
 
     with_last: float
@@ -287,10 +287,13 @@ class Shift:
         """One sentence a person can repeat."""
         if math.isnan(self.with_last) or math.isnan(self.with_truth):
             return "The forecast never moves, or there is too little data for the shift check."
-        facts = f"correlation {self.with_last:.2f} with the last value, {self.with_truth:.2f} with the truth"
+        facts = (
+            f"from origin to origin its changes correlate {self.with_last:.2f} with those of the last value, "
+            f"{self.with_truth:.2f} with those of the truth"
+        )
         if self.yesterday:
-            return f"The forecast is yesterday's price, shifted ({facts})."
-        return f"The forecast is not just yesterday's price ({facts})."
+            return f"The forecast is the last value, shifted ({facts})."
+        return f"The forecast is not just the last value ({facts})."
 
 
 def shift_check(y: Floats, forecast: Floats, last: Floats, *, horizon: int = 1, alpha: float = ALPHA) -> Shift:

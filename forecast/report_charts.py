@@ -90,7 +90,8 @@ def _ends(levels: Sequence[float]) -> list[float]:
 
 def _choose(page: Page, levels: dict[str, list[float]]) -> _Shown:
     """As many series as fit with ``LEAST_ORIGINS`` origins each, worst and best ones first; then more origins."""
-    ids, notes = list(page.panel.ids), []
+    scored = set(page.frame["unique_id"].astype(str))
+    ids, notes = sorted(page.panel.ids, key=lambda name: page.scored and name not in scored), []  # nothing to see last
     columns = sum(1 + 2 * len(found) for found in levels.values())
     fan = page.horizon * columns
     frame = page.frame

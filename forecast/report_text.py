@@ -254,7 +254,7 @@ def _shift(page: Page) -> Section:
     several = len(parts) > 1
     lead = [f"{name}: {part['shift']['text']}" if several else part["shift"]["text"] for name, part in parts.items()]
     return Section(
-        "shift", "Is it yesterday's value?", lead,
+        "shift", "Is it the last value?", lead,
         [("shift-time", "The newest forecasts one step ahead beside the truth and the last value known when they were "
                         "made. A forecast that lies on the last value adds nothing."),
          ("shift-scatter", "Change forecast and change that happened. Skill lies along the diagonal.")],

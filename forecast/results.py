@@ -85,16 +85,19 @@ class Backtest:
         })  # fmt: skip
         return document
 
-    def save(self, path: Path | str, *, overwrite: bool = False, extra: Mapping[str, str] | None = None) -> Path:
+    def save(
+        self, path: Path | str, *, overwrite: bool = False, numbered: bool = False,
+        extra: Mapping[str, str] | None = None,
+    ) -> Path:  # fmt: skip
         """Write a run folder: ``backtest.json``, ``forecasts.parquet``, the data, ``manifest.json``.
 
         Args:
+            numbered: where ``path`` is taken, a number behind it makes another.
             extra: further text files by name, covered by the manifest.
 
         Raises:
             UsageError: the folder exists.
         """
-        target = Path(path)
 
         def write(folder: Path) -> None:
             storage.dump_json(folder / "backtest.json", {**self.to_json(), "run": None})
@@ -112,9 +115,8 @@ class Backtest:
             "threads": self.settings["threads"],
             "data": {**self.panel.describe(), "fingerprint": self.settings["data"], "meta": dict(self.panel.meta)},
         }
-        storage.write_folder(target, write, facts, overwrite=overwrite)
-        self.path = target
-        return target
+        self.path = storage.write_folder(Path(path), write, facts, overwrite=overwrite, numbered=numbered)
+        return self.path
 
     @classmethod
     def load(cls, path: Path | str) -> Backtest:

@@ -104,7 +104,7 @@ def run_fit(
     if save:
         stage("saving")
         clock = time.perf_counter()
-        run.path = save_run(run, out or default_folder(panel, model))
+        run.path = save_run(run, out)
         seconds["save"] = time.perf_counter() - clock
     return run
 
@@ -138,7 +138,7 @@ def validate(model: Model, panel: Panel) -> Validation:
         by_step=metrics.score(frame, by=["step"], scale=scale),
         verdict=outcome,
         spans=span_texts(panel, spans),
-        notes=tuple(evidence.notes_on_series(panel.ids, scale)),
+        notes=tuple(evidence.notes_on_series(frame, panel.ids, scale)),
     )
 
 
@@ -165,20 +165,15 @@ def free_folder(panel: Panel, what: str) -> Path:
 
     name = panel.ids[0] if len(panel.ids) == 1 else f"{len(panel.ids)}-series"
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "series"
-    return unused(Path("runs") / f"{slug}-{what}-{time.strftime('%Y%m%d-%H%M%S')}")
+    return storage.unused(Path("runs") / f"{slug}-{what}-{time.strftime('%Y%m%d-%H%M%S')}")
 
 
-def unused(path: Path) -> Path:
-    """``path``, or with the first number behind its name that is not there yet."""
-    free, count = path, 1
-    while free.exists():
-        count += 1
-        free = path.with_name(f"{path.name}-{count}")
-    return free
+def save_run(run: Run, path: Path | None = None) -> Path:
+    """Write the run folder: the model's files, forecast, scores, a plot and the page, all under one manifest.
 
-
-def save_run(run: Run, path: Path) -> Path:
-    """Write the run folder: the model's files, forecast, scores, a plot and the page, all under one manifest."""
+    Args:
+        path: the folder; by default ``runs/<series>-<model>-<time>``, with a number where that is taken.
+    """
     facts = {**run.model.manifest(), "created": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
 
     def write(folder: Path) -> None:
@@ -195,5 +190,5 @@ def save_run(run: Run, path: Path) -> Path:
         )  # fmt: skip
         report.write_page(folder, facts)
 
-    storage.write_folder(path, write, facts)
-    return path
+    asked = path or default_folder(run.panel, run.model)
+    return storage.write_folder(asked, write, facts, numbered=path is None)

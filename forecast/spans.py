@@ -69,7 +69,7 @@ def cut_spans(panel: Panel, config: Config, until: pd.Timestamp | None = None) -
             f"{panel.source}: {total} time stamps with a value leave {max(train, 0)} to train on, after "
             f"{stop} for early stopping and {holdout} held out; "
             f"{max(LEAST_TRAIN, data.horizon + 2)} to train on is the least.",
-            hint="Use a shorter --horizon or more history.",
+            hint="Use a shorter --horizon, more history, or a larger --window where a backtest has one.",
         )
     train_end, stop_end = stamps[train - 1], stamps[train + stop - 1]
     return Spans(

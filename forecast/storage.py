@@ -22,18 +22,26 @@ SCHEMA = 1
 
 
 def write_folder(
-    path: Path, write: Callable[[Path], None], facts: Mapping[str, Any], *, overwrite: bool = False
-) -> None:
+    path: Path, write: Callable[[Path], None], facts: Mapping[str, Any], *, overwrite: bool = False,
+    numbered: bool = False,
+) -> Path:  # fmt: skip
     """Let ``write(folder)`` fill a temporary sibling of ``path``, add the manifest, and rename it to ``path``.
+
+    Args:
+        numbered: nobody asked for just this name: where it is taken, the folder gets a number behind it.
+
+    Returns:
+        The folder's path.
 
     Raises:
         UsageError: ``path`` exists and ``overwrite`` is false, or is not a run folder.
     """
-    path = path.absolute()
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already.", hint="Choose another --out, or remove it.")
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise UsageError(f"{path} exists and is not a run folder.", hint="Choose another --out.")
+    asked, path = path, path.absolute()
+    if path.exists() and not numbered:
+        if not overwrite:
+            raise UsageError(f"{path} exists already.", hint="Choose another --out, or remove it.")
+        if not (path / MANIFEST).is_file():
+            raise UsageError(f"{path} exists and is not a run folder.", hint="Choose another --out.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -45,7 +53,15 @@ def write_folder(
     try:
         write(temporary)
         seal(temporary, facts)
-        _replace(temporary, path, overwrite)
+        while True:
+            free = unused(path) if numbered else path
+            try:
+                _replace(temporary, free, overwrite)
+            except UsageError:
+                if not numbered or not free.exists():
+                    raise
+                continue  # another run was faster
+            return asked.with_name(free.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -176,6 +192,15 @@ def records(frame: Any) -> list[dict[str, Any]]:
     """Rows of a data frame as JSON objects; stamps as ISO text."""
     out: list[dict[str, Any]] = plain(frame.astype(object).to_dict("records"))
     return out
+
+
+def unused(path: Path) -> Path:
+    """``path``, or with the first number behind its name that is not there yet."""
+    free, count = path, 1
+    while free.exists():
+        count += 1
+        free = path.with_name(f"{path.name}-{count}")
+    return free
 
 
 def _replace(temporary: Path, path: Path, overwrite: bool) -> None:

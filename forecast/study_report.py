@@ -20,9 +20,11 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from forecast import storage
+from forecast import metrics, storage
+from forecast.results import Backtest
 from forecast.space import Space, setting
 from forecast.study import FAILURE, quiet, settled
+from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE, compare, losses_by_origin
 
 SCHEMA = 1
 
@@ -134,6 +136,33 @@ def trials_table(study: optuna.Study, space: Space) -> pd.DataFrame:
         row |= {"seconds": trial.user_attrs.get("seconds"), "failure": trial.user_attrs.get(FAILURE)}
         rows.append(row | {name: trial.params.get(name) for name in space.ranges})
     return pd.DataFrame(rows)
+
+
+def compared(result: Backtest, same: bool, tried: int) -> dict[str, Any]:
+    """Whether tuning beat the default configuration on the sealed span, by the test and the units of every verdict."""
+    season = int(result.settings["season"])
+    scale = metrics.naive_scale(result.panel.up_to(result.frame["cutoff"].min()), season)
+    unit = scale if len(result.panel.ids) > 1 else None
+    own = result.significance["models"]["tuned"]["verdict"]
+    facts: dict[str, Any] = {"tried": tried, "unit": "MAE" if unit is None else "scaled MAE", "verdict": own}
+    ending = f" {own['text'][:1].upper()}{own['text'][1:].rstrip('.')}; it was chosen among {tried} configurations."
+    if same:
+        text = f"No configuration did better than the default one in the development span ({tried} tried)."
+        loss = float(losses_by_origin(result.frame, ["tuned"], scale=unit)["tuned"].mean())
+        return {**facts, "tuned": loss, "label": "default", "default": loss, "pvalue": None, "text": text + ending}
+    found = compare(result.frame, ["tuned"], "default", stride=int(result.settings["stride"]), scale=unit)[0]
+    gain = 1 - found.loss / found.baseline_loss
+    size = f"{abs(gain):.1%} {facts['unit']} (DM p = {found.pvalue:.2g})"
+    side = "better" if gain > 0 else "worse"
+    label = {SKILL: "better", WORSE: "worse", NO_SKILL: "no difference"}.get(found.verdict["label"], TOO_LITTLE)
+    text = {
+        "better": f"Tuning beat the default configuration on the sealed span by {size}.",
+        "worse": f"Tuning did worse than the default configuration on the sealed span, by {size}.",
+        "no difference": "Tuning did not beat the default configuration on the sealed span beyond chance: "
+        f"{side} by {size}.",
+    }.get(label, f"Whether tuning beat the default configuration cannot be said: {found.verdict['text']}")
+    losses = {"tuned": found.loss, "default": found.baseline_loss}
+    return {**facts, **losses, "label": label, "pvalue": found.pvalue, "text": text + ending}
 
 
 def write(folder: Path, found: Mapping[str, Any], table: pd.DataFrame, pages: Mapping[str, bytes]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from forecast import metrics, report, run, storage, study_page, study_report
+from forecast import report, run, storage, study_page, study_report
 from forecast import study as studies
 from forecast.backtest import backtest
 from forecast.callable_module import make_callable
@@ -40,7 +40,6 @@ from forecast.sections import POINT_HEADS
 from forecast.session import SCHEMA, URL_VARIABLE, Session, attach, begin, folder_of, from_afar
 from forecast.space import Space, make_space
 from forecast.spans import settle
-from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE, compare, losses_by_origin
 from pipelines.errors import TrainingError, UsageError, did_you_mean
 from pipelines.panel import Panel
 
@@ -222,6 +221,7 @@ def work_on(
 # -- the flow ----------------------------------------------------------------------------------
 def _go(session: Session, timeout: float | None, jobs: int, progress: Told | None) -> Tuned:
     study, budget = session.study, session.budget
+    before = studies.spent(study)
     if progress is not None:
         progress(study, None)
     session.equip()
@@ -241,7 +241,8 @@ def _go(session: Session, timeout: float | None, jobs: int, progress: Told | Non
         _write(session)
         studies.close(study)
     try:
-        return _finish(session)
+        said = _said(session) if studies.spent(study) == before else None
+        return said or _finish(session)
     finally:
         studies.close(study)
 
@@ -291,44 +292,29 @@ def _finish(session: Session) -> Tuned:
         panel, contenders, test=session.request["test"], config=base, threads=base.train.threads,
         trade=base.data.kind == "price", tried=tried - among,
     )  # fmt: skip
-    sealed = compared(result, same, tried)
+    sealed = study_report.compared(result, same, tried)
     sealed |= {"openings": len(session.study.user_attrs["openings"]), "trial": found["best"]["number"]}
     if sealed["openings"] > 1:
         sealed["text"] += (
             f" The sealed span was opened {sealed['openings']} times in this study: it is no longer unseen."
         )
-    where = {name: run.unused(session.folder / name) for name in ("backtest", "winner")}
+    where = {name: storage.unused(session.folder / name) for name in ("backtest", "winner")}
     report.report(result.save(where["backtest"]))
     run.run_fit(panel, best, out=where["winner"])
     sealed |= {name: str(path) for name, path in where.items()}
     return Tuned(session.folder, _write(session, {"sealed": sealed}), sealed, result)
 
 
-def compared(result: Backtest, same: bool, tried: int) -> dict[str, Any]:
-    """Whether tuning beat the default configuration on the sealed span, by the test and the units of every verdict."""
-    season = int(result.settings["season"])
-    scale = metrics.naive_scale(result.panel.up_to(result.frame["cutoff"].min()), season)
-    unit = scale if len(result.panel.ids) > 1 else None
-    own = result.significance["models"]["tuned"]["verdict"]
-    facts: dict[str, Any] = {"tried": tried, "unit": "MAE" if unit is None else "scaled MAE", "verdict": own}
-    ending = f" {own['text'][:1].upper()}{own['text'][1:].rstrip('.')}; it was chosen among {tried} configurations."
-    if same:
-        text = f"No configuration did better than the default one in the development span ({tried} tried)."
-        loss = float(losses_by_origin(result.frame, ["tuned"], scale=unit)["tuned"].mean())
-        return {**facts, "tuned": loss, "label": "default", "default": loss, "pvalue": None, "text": text + ending}
-    found = compare(result.frame, ["tuned"], "default", stride=int(result.settings["stride"]), scale=unit)[0]
-    gain = 1 - found.loss / found.baseline_loss
-    size = f"{abs(gain):.1%} {facts['unit']} (DM p = {found.pvalue:.2g})"
-    side = "better" if gain > 0 else "worse"
-    label = {SKILL: "better", WORSE: "worse", NO_SKILL: "no difference"}.get(found.verdict["label"], TOO_LITTLE)
-    text = {
-        "better": f"Tuning beat the default configuration on the sealed span by {size}.",
-        "worse": f"Tuning did worse than the default configuration on the sealed span, by {size}.",
-        "no difference": "Tuning did not beat the default configuration on the sealed span beyond chance: "
-        f"{side} by {size}.",
-    }.get(label, f"Whether tuning beat the default configuration cannot be said: {found.verdict['text']}")
-    losses = {"tuned": found.loss, "default": found.baseline_loss}
-    return {**facts, **losses, "label": label, "pvalue": found.pvalue, "text": text + ending}
+def _said(session: Session) -> Tuned | None:
+    """The end of a study of which nothing was tried since it ended; ``None`` for any other."""
+    found = storage.load_json(session.folder / "study.json")
+    sealed, best = found.get("sealed"), found["best"]
+    if not sealed or not best or sealed.get("trial") != best["number"] or sealed["openings"] != len(found["openings"]):
+        return None
+    folder = session.folder / Path(sealed["backtest"]).name
+    if sealed["tried"] != found["trials"]["spent"] or not folder.is_dir():
+        return None
+    return Tuned(session.folder, found, sealed, Backtest.load(folder))
 
 
 def _write(session: Session, more: Mapping[str, Any] | None = None) -> dict[str, Any]:

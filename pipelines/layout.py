@@ -57,7 +57,8 @@ def build(rows: Rows, options: Options, *, source: str, meta: Mapping[str, Any])
     future = pd.concat(ahead, ignore_index=True) if options.future else None
     if future is not None and len(future):
         rows.notes.append(f"{plural(len(future), 'row')} behind the last target hold known-future covariates.")
-    meta = {**meta, "targets": list(rows.targets)} | ({} if rows.kind is None else {"kind": rows.kind})
+    read = {"targets": list(rows.targets), "id": options.id, "tz": options.tz, "kind": rows.kind}
+    meta = {**meta, **{name: value for name, value in read.items() if value is not None}}
     return Panel(
         frame, grid, rows.roles, None if future is None or not len(future) else future,
         target=", ".join(rows.targets) if len(rows.targets) < 4 else f"{len(rows.targets)} columns",

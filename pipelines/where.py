@@ -95,8 +95,8 @@ def line_error(kind: type[DataError], name: str, line: int, text: str, *, hint: 
 
 
 def plural(count: int, noun: str) -> str:
-    """``"1 row"``, ``"2,345 rows"``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """``"1 row"``, ``"2,345 rows"``, ``"2 series"``."""
+    return f"{count:,} {noun}{'' if count == 1 or noun.endswith('s') else 's'}"
 
 
 def some(names: Sequence[str], most: int = 3) -> str:

@@ -125,7 +125,7 @@ def backtest(
             level=level, trade=trade, tried=tried, jobs=jobs, backend=backend, store=store,
             threads=settings["threads"], pieces=pieces, warm=warm, config=config, progress=tell,
         )  # fmt: skip
-    report.report(result.save(out or flow.free_folder(panel, "backtest")))
+    report.report(result.save(out or flow.free_folder(panel, "backtest"), numbered=out is None))
     if json:
         screen.emit(result.to_json())
     else:
@@ -153,7 +153,7 @@ def show(console: Console, result: Backtest) -> None:
     from rich.table import Table
 
     from forecast.commands.fit import percent
-    from forecast.commands.screen import number
+    from forecast.commands.screen import number, pasted
     from pipelines.where import shown
 
     first, last = (shown(stamp) for stamp in (result.frame["cutoff"].min(), result.frame["cutoff"].max()))
@@ -188,11 +188,11 @@ def show(console: Console, result: Backtest) -> None:
     for name, card in (result.trade or {}).items():
         show_trade(console, name, card)
     reused = f", {result.timing['folds_reused']} of them from the store" if result.timing["folds_reused"] else ""
-    console.print(f"\nFolds       {result.timing['folds']}{reused}")
+    console.print(f"\nFolds       {len(result.folds)}, fits {result.timing['folds']}{reused}")
     console.print(f"Run folder  {escape(str(result.path))}")
     if result.path is not None:
         console.print(f"Report      {escape(str(result.path / 'report.html'))}")
-    console.print(f"Leak check  forecast audit {escape(str(result.path))}")
+    console.print(f"Leak check  forecast audit {escape(pasted(result.path))}")
 
 
 def show_trade(console: Console, name: str, card: dict[str, Any]) -> None:

@@ -65,7 +65,8 @@ def show_data(console: Console, panel: Any) -> None:
     last = last_values(panel)
     ending = f", last {panel.target} {number(last[panel.ids[0]])}" if len(panel.ids) == 1 else ""
     gaps = f", {facts['missing']:,} missing" if facts["missing"] else ""
-    span = f"{shown(panel.start)} to {shown(panel.end)}"
+    utc = "" if panel.grid.tz is None else " UTC"
+    span = f"{shown(panel.start)} to {shown(panel.end)}{utc}"
     console.print(
         f"[bold]{escape(name)}[/]  {facts['rows']:,} rows, {span}, {escape(facts['frequency'])}{escape(ending)}{gaps}"
     )
@@ -76,6 +77,8 @@ def show_data(console: Console, panel: Any) -> None:
 def show_run(console: Console, run: Run) -> None:
     """Training, forecast, scores, verdict, and where it all is."""
     from rich.markup import escape
+
+    from forecast.commands.screen import pasted
 
     model, training = run.model, run.model.facts["training"]
     shape = f"{model.config.model.layers} x {model.config.model.hidden}, {model.facts['parameters']:,} weights"
@@ -93,14 +96,14 @@ def show_run(console: Console, run: Run) -> None:
     )
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
     rest = " in forecast.csv" if run.path is not None else "; --json gives them all"
-    console.print(forecast_table(run.forecast, model.name, model.levels, rest))
+    console.print(forecast_table(run.forecast, model.name, model.levels, rest, tz=run.panel.grid.tz))
     if run.validation is not None:
         show_validation(console, run.validation, model.name)
     if run.path is not None:
         console.print(f"\nRun folder  {escape(str(run.path))}")
         console.print(f"Plot        {escape(str(run.path / 'forecast.png'))}")
         console.print(f"Report      {escape(str(run.path / 'report.html'))}")
-        console.print(f"Again       forecast predict {escape(str(run.path))}")
+        console.print(f"Again       forecast predict {escape(pasted(run.path))}")
 
 
 def horizon_note(model: Any) -> str:
@@ -112,8 +115,14 @@ def horizon_note(model: Any) -> str:
     return f"{point}; {levels} intervals, calibrated on the stop span" if model.levels else point
 
 
-def forecast_table(forecast: Any, model: str, levels: list[int], rest: str, most: int = 30) -> Any:
-    """The first ``most`` rows of a forecast as a table; ``rest`` says where the others are."""
+def forecast_table(
+    forecast: Any, model: str, levels: list[int], rest: str, most: int = 30, tz: str | None = None
+) -> Any:
+    """The first ``most`` rows of a forecast as a table; ``rest`` says where the others are.
+
+    Args:
+        tz: the zone of the wall clock, where stamps are kept in UTC: said in the heading.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -122,8 +131,9 @@ def forecast_table(forecast: Any, model: str, levels: list[int], rest: str, most
 
     several = forecast["unique_id"].nunique() > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in (["series"] if several else []) + ["date"]:
-        table.add_column(name, no_wrap=name == "date")
+    for name in ["series"] if several else []:
+        table.add_column(name)
+    table.add_column("date" if tz is None else "date (UTC)", no_wrap=True)
     for name in ["forecast", *(f"{side} {level} %" for level in levels for side in ("low", "high"))]:
         table.add_column(name, justify="right")
     chance = [f"{model}-up"] if f"{model}-up" in forecast else []

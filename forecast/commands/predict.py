@@ -34,6 +34,8 @@ def predict(
         panel = data_request(_like(saved, data), model.config).load()
         if sorted(map(key, panel.target.split(", "))) != sorted(map(key, saved.target.split(", "))):
             screen.show_warnings([f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read."])
+        screen.show_doubts(panel.notes)
+        screen.show_warnings(_cold(model, saved, panel))
     forecast = model.predict(panel)
     history: Any = model.panel
     if json:
@@ -50,12 +52,30 @@ def predict(
     console = screen.out()
     show_data(console, history)
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
-    console.print(forecast_table(forecast, model.name, model.levels, "; --json gives them all"))
+    console.print(forecast_table(forecast, model.name, model.levels, "; --json gives them all", tz=history.grid.tz))
+
+
+def _cold(model: Any, saved: Any, panel: Any) -> list[str]:
+    """What to say of series given with fewer rows than the net looks back on, and than the run had."""
+    from pipelines.where import some
+
+    reach = max(model.config.model.skip, model.config.data.k1)
+    had = dict(zip(saved.ids, saved.lengths, strict=True))
+    given = zip(panel.ids, panel.lengths, strict=True)
+    short = [name for name, rows in given if rows < min(reach, had.get(name, reach))]
+    if model.lookback is not None or not short:
+        return []
+    return [
+        f"{some(short)}: fewer rows than the {reach} that the run looks back on, so the forecast starts from next to "
+        "nothing. Give the whole history, not the newest rows alone."
+    ]
 
 
 def _like(saved: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """``data`` as the run's was read where nothing else was said: its target and covariates, its prices' basis."""
+    """``data`` as the run's was read where nothing else was said: its columns and zone, its prices' basis."""
     filled = dict(data)
+    if data["csv"] is not None:
+        filled |= {name: data[name] or saved.meta.get(name) for name in ("id", "tz")}
     if not data["target"] and saved.target != "y":
         filled["target"] = saved.meta.get("targets", [saved.target])
     if data["ticker"] and data["adjust"] is None:

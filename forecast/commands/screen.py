@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ToolkitError
@@ -39,6 +40,13 @@ def talk() -> Console:
 def emit(document: dict[str, Any]) -> None:
     """The one JSON document of a command."""
     sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+
+
+def pasted(path: Path | str | None) -> str:
+    """``path`` as a shell takes it in a command that is pasted."""
+    import shlex
+
+    return shlex.quote(str(path))
 
 
 def show_error(error: ToolkitError) -> None:

@@ -285,9 +285,10 @@ def _bar(study: Path, storage: str | None) -> Iterator[Told]:
             from pipelines.where import plural
 
             spent, best = studies.spent(seen["study"]), best_text(seen["study"])
+            again = screen.pasted(folder_of(study))
             console.print(
                 f"stopped after {time.monotonic() - began:.0f} s: {plural(spent, 'trial')} kept"
-                f"{f' ({best})' if best else ''}.\n  Go on with:  forecast tune --resume --study {folder_of(study)}"
+                f"{f' ({best})' if best else ''}.\n  Go on with:  forecast tune --resume --study {again}"
                 + ("  --storage URL" if storage and "***" in studies.masked(storage) else ""),
                 markup=False, soft_wrap=True,
             )  # fmt: skip
@@ -305,7 +306,7 @@ def show(console: Console, result: Tuned) -> None:
     """Trials, the winner and what mattered, then the sealed span."""
     from rich.markup import escape
 
-    from forecast.commands.screen import number
+    from forecast.commands.screen import number, pasted
     from forecast.space import Space
     from forecast.study_page import score_of_start
     from forecast.study_report import changed
@@ -350,7 +351,7 @@ def show(console: Console, result: Tuned) -> None:
     console.print(f"Report      {escape(str(result.folder / 'report.html'))}")
     console.print(f"Backtest    {escape(sealed['backtest'])}")
     console.print(f"Winner      {escape(sealed['winner'])}")
-    console.print(f"Forecast    forecast predict {escape(sealed['winner'])}")
+    console.print(f"Forecast    forecast predict {escape(pasted(sealed['winner']))}")
 
 
 def show_config(console: Console, params: dict[str, Any], base: Config) -> None:

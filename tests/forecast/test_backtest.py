@@ -22,7 +22,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from forecast import baselines, folds_run, metrics, storage
+from forecast import baselines, folds_run, metrics, report_charts, report_data, storage
 from forecast.backtest import backtest
 from forecast.config import Config
 from forecast.contenders import Net, Plain, WindowRegressor, distinct, resolve
@@ -600,6 +600,18 @@ def test_a_series_that_never_moved_before_the_test_span_is_named() -> None:
     assert any(note.startswith("b: the (seasonal) naive forecast makes no error") for note in result.notes)
 
 
+def test_series_that_end_before_the_test_span_are_named(tmp_path: Path) -> None:
+    panel = walks(200, 200, 200)
+    over = (panel.frame["unique_id"] != "c").to_numpy() & (np.arange(600) % 200 >= 120)
+    result = backtest(replace(panel, frame=panel.frame[~over].reset_index(drop=True)), Ridge(), horizon=1, test=30)
+    assert (
+        "a, b: no value in the test span to score by, so scores and verdict are those of 1 series of 3." in result.notes
+    )
+    assert not any("count alike" in note for note in result.notes)
+    drawn = report_charts.chart_data(report_data.read_page(result.save(tmp_path / "run")))["series"]
+    assert drawn[0]["id"] == "c", "a chart opens on something to see"
+
+
 def test_a_series_that_begins_after_the_cutoff_is_named() -> None:
     result = backtest(walks(200, 200, 20), Ridge(), horizon=1, test=30)
     assert any(note.startswith("c: ") and "the other 2 series" in note for note in result.notes)
@@ -671,14 +683,17 @@ def test_what_cannot_be_traded_is_refused_before_anything_is_fitted() -> None:
 
     panel = walks(200, positive=True)
     night = panel.frame["y"].where(np.arange(200) != 190, 0.0)
+    with pytest.raises(UsageError, match="taken for a sensor's values"):
+        backtest(panel, Never(), horizon=1, test=60, trade=True)
+    asked: dict[str, Any] = {"horizon": 1, "trade": True, "kind": "price"}
     with pytest.raises(ValueRangeError, match="positive prices"):
-        backtest(replace(panel, frame=panel.frame.assign(y=night)), Never(), horizon=1, test=60, trade=True)
+        backtest(replace(panel, frame=panel.frame.assign(y=night)), Never(), test=60, **asked)
     with pytest.raises(TooShortError, match="too few to trade on"):
-        backtest(panel, Never(), horizon=1, test=3, trade=True)
+        backtest(panel, Never(), test=3, **asked)
 
 
 def test_a_scorecard_has_costs_and_buy_and_hold() -> None:
-    panel = walks(300, positive=True)
+    panel = replace(walks(300, positive=True), meta={"kind": "price", "tickers": ["a"]})
     result = backtest(panel, [Oracle(panel), Ridge()], horizon=1, test=60, trade=True, tried=9)
     assert result.trade is not None
     card = result.trade["oracle"]

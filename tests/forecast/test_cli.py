@@ -94,6 +94,27 @@ def test_predict_on_other_rows_reads_the_column_of_the_run(place: Path) -> None:
     assert "the run forecasts 'volume'; of this data 'close' was read" in " ".join(other.stderr.split())
 
 
+@pytest.mark.slow
+def test_predict_reads_newer_rows_as_the_run_was_read(place: Path) -> None:
+    """By the run's id column and zone; said where rows are too few or out of the way, and that stamps are UTC."""
+    stamps = pd.date_range("2023-02-15", periods=400, freq="h", tz="UTC").tz_convert("Europe/Berlin").tz_localize(None)
+    wave = 50 + 10 * np.sin(np.arange(400) / 4)
+    parts = [pd.DataFrame({"when": stamps, "site": name, "load": wave + k}) for k, name in enumerate("ab")]
+    whole = pd.concat(parts)
+    whole.to_csv(place / "zones.csv", index=False)
+    pd.concat(part.tail(20) for part in parts).to_csv(place / "tail.csv", index=False)
+    done = run("fit", "--csv", "zones.csv", "--id", "site", "--tz", "Europe/Berlin", "--target", "load", *QUICK,
+               "--out", "my zones", cwd=place)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "date (UTC)" in done.stdout and " UTC, h (Europe/Berlin)" in done.stdout
+    assert "forecast predict 'my zones'" in done.stdout
+    again = run("predict", "my zones", "--csv", "zones.csv", cwd=place)
+    assert again.returncode == 0 and again.stderr == "", again.stderr
+    assert again.stdout.split("Forecast")[1].split() == done.stdout.split("Forecast")[1].split("Holdout")[0].split()
+    few = run("predict", "my zones", "--csv", "tail.csv", cwd=place)
+    assert few.returncode == 0 and "a, b: fewer rows than the" in few.stderr, few.stderr
+
+
 def test_what_a_run_reads_again() -> None:
     """The columns it forecasts, whatever they and its series are called."""
     from forecast.commands.options import DATA_FLAGS

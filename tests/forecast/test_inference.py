@@ -214,7 +214,7 @@ def test_yesterdays_price_is_called_by_its_name() -> None:
         got = inference.shift_check(y, forecast, last)
         assert got.yesterday
         assert got.with_last > 0.9 > 0.2 > abs(got.with_truth)
-        assert "yesterday's price" in got.text
+        assert "is the last value" in got.text and "changes correlate" in got.text
     assert inference.shift_check(y, last, last).moves == 0
     assert not inference.shift_check(y, y + noise, last).yesterday
 

@@ -539,13 +539,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_scorecard_is_shown_after_costs(tmp_path: Path) -> None:
     models = [Momentum("m", 0.2)]
-    backtest(walks(200, positive=True), models, horizon=1, test=60, trade=True).save(tmp_path / "run")
+    panel = walks(200, positive=True)
+    backtest(panel, models, horizon=1, test=60, trade=True, kind="price").save(tmp_path / "run")
     page = report_data.read_page(tmp_path / "run")
     parts = {part.name: part for part in report_text.sections(page, storage.plain(report_charts.chart_data(page)))}
     assert page.trade is not None
     told, [table] = page.trade["m"], parts["trade"].tables
     assert list(parts["trade"].lead) == [told["text"]]
-    assert any("survivorship" in note for note in parts["trade"].notes)
+    assert list(parts["trade"].notes) == told["notes"] and not any("survivorship" in note for note in told["notes"])
     names = [name for name, _ in table.head]
     for row, cells in zip(told["rows"], table.rows, strict=True):
         shown = dict(zip(names, cells, strict=True))

@@ -22,6 +22,20 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(tmp_path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_name_that_nobody_asked_for_gives_way(tmp_path) -> None:
+    """Two runs begun within a second would be called the same; neither is lost."""
+    target = tmp_path / "run"
+
+    def write(folder) -> None:
+        (folder / "a").write_text("1")
+        target.mkdir(exist_ok=True)  # another run ends first
+        (target / "a").write_text("2")
+
+    assert storage.write_folder(target, write, {}, numbered=True) == tmp_path / "run-2"
+    assert storage.write_folder(target, write, {}, numbered=True) == tmp_path / "run-3"
+    assert [(tmp_path / name / "a").read_text() for name in ("run", "run-2", "run-3")] == ["2", "1", "1"]
+
+
 def test_a_writer_that_fails_leaves_nothing(tmp_path) -> None:
     def write(folder) -> None:
         (folder / "a").write_text("1")

@@ -31,8 +31,8 @@ from forecast.model import Forecasts, Model
 from forecast.objective import Sealed, WalkForward
 from forecast.session import attach, folder_of
 from forecast.space import make_space
-from forecast.study_report import saved
-from forecast.tune import Tuned, compared, resume, tune, work_on
+from forecast.study_report import compared, saved
+from forecast.tune import Tuned, resume, tune, work_on
 from pipelines.errors import ArtifactError, DataError, LeakError, TooShortError, TrainingError, UsageError
 from pipelines.grid import Grid
 from pipelines.panel import Panel
@@ -235,8 +235,12 @@ def test_what_the_sealed_span_said_stays(found: Any, tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys.modules["forecast.tune"], "backtest", stopped)
+    again = resume(study)  # nothing is left to do: the seal stays as it is
+    assert (
+        again.sealed == before["sealed"] and again.result is not None and again.found["openings"] == before["openings"]
+    )
     with pytest.raises(KeyboardInterrupt):
-        resume(study)
+        resume(study, trials=5)
     after = json.loads((study / "study.json").read_text())
     assert after["sealed"] == before["sealed"] and len(after["openings"]) == 2
     with pytest.raises(ArtifactError, match="holds a tuning study, no fitted model"):
