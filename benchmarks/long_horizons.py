@@ -3,7 +3,6 @@
     python benchmarks/long_horizons.py [--data ETTh1 ETTm1] [--horizons 96 192 336 720] [--seeds 0 1 2] [--jobs 2]
     python benchmarks/long_horizons.py --parts [--csv FILE] [--only "half the units"]
                                                         what each part of the preset does, on the validation span only
-    python benchmarks/long_horizons.py --weights        which weights to keep, on the months before the test span
     python benchmarks/long_horizons.py --csv FILE ...   the same preset on any file with a first column of time stamps
 
 Protocol (Zhou et al. 2021, arXiv 2012.07436; Nie et al. 2023): 12 months of 30 days to train, 4 to validate, 4 to test,
@@ -38,10 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # MSE, MAE published for SegRNN (Lin et al. 2023, arXiv 2308.11200), by lookback; means over the four horizons
 PUBLISHED = {"ETTh1": {96: (0.417, 0.428), 720: (0.408, 0.428)}, "ETTm1": {96: (0.388, 0.404), 720: (0.347, 0.390)}}
 WANTED = {"ETTh1": (0.405, 0.418), "ETTm1": (0.360, 0.380)}
-BEST = {"keep": "best"}
 PARTS: dict[str, dict[str, Any]] = {
     "the preset": {},
-    "the best weights instead of the mean around them (as in every row below)": {},
     "without the linear skip": {"skip": 0},
     "without averaged weights": {"average": 0.0},
     "relative to the last value instead of the mean": {"anchor": "last"},
@@ -58,10 +55,8 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 
 
-# weights are chosen on the span that parts are scored on: a mean with others can only lose there, see --weights
-PARTS = {text: changes | (BEST if text != "the preset" else {}) for text, changes in PARTS.items()}
 # without the skip the recurrent path has all the work: chosen on the validation span, see README.md
-PLAIN = {"skip": 0, "weight_decay": 1.0}
+PLAIN = PARTS["without the skip, weight decay 1.0"]
 
 
 def load(data: str, csv: str | None) -> tuple[Any, int, int]:
@@ -85,19 +80,13 @@ def load(data: str, csv: str | None) -> tuple[Any, int, int]:
 def one(
     data: str, csv: str | None, preset: str, settings: dict[str, Any], horizon: int, seed: int, score: str
 ) -> dict[str, Any]:
-    """Fit once; errors in units of the training spread on the span ``score``.
-
-    ``validation``, ``test``, or ``between``: the months before the test span cut in three, two thirds of the training
-    months to train on, the rest to choose weights on, and the validation months to score.
-    """
+    """Fit once; errors in units of the training spread on the span ``score`` (``validation`` or ``test``)."""
     from forecast.config import Config
     from forecast.train import fit
 
     panel, train, check = load(data, csv)
-    if score != "test":
+    if score == "validation":
         panel = panel.up_to(panel.ds[train + check - 1])  # nobody can look at what is not there
-    if score == "between":
-        train, check = 2 * train // 3, train - 2 * train // 3
     until = panel.ds[train + check - 1]
     split = {"horizon": horizon, "seed": seed, "threads": 1, "holdout": 0.0, "stop": check / (train + check)}
     config = Config.make(settings).override(**split)
@@ -184,7 +173,6 @@ def main() -> None:
     parser.add_argument("--horizons", nargs="+", type=int, default=[96, 192, 336, 720])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--parts", action="store_true", help="the table of parts, scored on the validation span")
-    parser.add_argument("--weights", action="store_true", help="which weights to keep, before the test span of ETTh1")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help="of the table of parts, these")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time, one thread each")
     parser.add_argument("--fresh", action="store_true", help="do the fits again that are asked for")
@@ -198,9 +186,6 @@ def main() -> None:
     kept = Kept(RESULTS / "long_runs.json", fresh=options.fresh)
     if options.parts:
         parts(kept, options)
-        return
-    if options.weights:
-        weights(kept, options)
         return
     rows: list[Row] = []
     if options.csv:
@@ -280,24 +265,6 @@ def parts(kept: Kept, options: argparse.Namespace) -> None:
         note = f"MAE {spread(results, 'mae')[0]:.4f}"
         rows.append(Row(f"{text}, {data} validation, horizon {horizon}, MSE", "-", mean, low, high, None, "", note))
     finish("long_parts", rows, {"seeds": options.seeds}, keep=not (options.csv or options.only))
-
-
-def weights(kept: Kept, options: argparse.Namespace) -> None:
-    """The mean of the weights around the best check beside the best alone, of the same trainings."""
-    rows = []
-    for horizon in options.horizons:
-        asked = [
-            ask("ETTh1", None, "stream-lstm", horizon, seed, "between", **changes)
-            for changes in ({}, BEST) for seed in options.seeds
-        ]  # fmt: skip
-        found = complete(kept, asked, options.jobs)
-        for key in ("mse", "mae"):
-            pairs = zip(found[: len(options.seeds)], found[len(options.seeds) :], strict=True)
-            ratios = [around[key] / best[key] for around, best in pairs]
-            text = f"{key.upper()} with the mean around the best weights / with the best, ETTh1 months 13 to 16"
-            mean = statistics.mean(ratios)
-            rows.append(Row(f"{text}, horizon {horizon}", "-", mean, min(ratios), max(ratios), None))
-    finish("long_weights", rows, {"seeds": options.seeds})
 
 
 if __name__ == "__main__":

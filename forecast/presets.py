@@ -28,7 +28,7 @@ class Preset:
 _STREAM: dict[str, Any] = {
     "data": {"mode": "stream", "features": "relative", "volatility": False, "calendar": "shortest", "k1": 64},
     "model": {"layers": 1, "hidden": 128, "dropout": 0.5, "head": "point", "loss": "huber"},
-    "train": {"lr": 5e-4, "average": 0.995, "keep": "around", "updates": 4000, "patience": 10},
+    "train": {"lr": 5e-4, "average": 0.995, "updates": 4000, "patience": 10},
 }
 
 PRESETS: dict[str, Preset] = {

@@ -220,10 +220,7 @@ class TrainConfig(Section):
     )
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
     patience: int | Auto = Field(default="auto", description="Checks without a better stop loss before training ends.")
-    keep: Literal["best", "around", "last"] = Field(
-        default="best",
-        description="Weights kept: best on the stop span; around: the mean of those and of the checks beside; or last.",
-    )
+    keep: Literal["best", "last"] = Field(default="best", description="Weights kept: best on the stop span, or last.")
     seed: int = Field(default=0, ge=0)
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; by default one for a small net, else as many as torch likes."

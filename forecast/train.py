@@ -246,8 +246,7 @@ class _Watch(pl.Callback):
         self.prepared, self.rank, self.config, self.stream = prepared, rank, config, stream
         self.updates_a_pass, self.progress, self.checked = updates_a_pass, progress, checked
         self.history = History()
-        self.kept: list[list[Tensor]] = []  # of the checks whose mean is kept
-        self.newest: list[Tensor] = []
+        self.kept: list[Tensor] | None = None
         self.bad = 0
         self.began = time.perf_counter()
         self.told = 0.0
@@ -285,7 +284,8 @@ class _Watch(pl.Callback):
             history.best_stop_loss, history.best_epoch, self.bad = loss, history.epochs, 0
         else:
             self.bad += 1
-        self._keep([weight.detach().clone() for weight in module.network.parameters()])
+        if not self.bad or self.config.train.keep == "last":
+            self.kept = [weight.detach().clone() for weight in module.network.parameters()]
         if module.average is not None:
             module.average.swap()
         if self.bad >= _int(self.config.train.patience):
@@ -295,28 +295,13 @@ class _Watch(pl.Callback):
         if self.checked is not None:
             self.checked(module.updates, loss)
 
-    def _keep(self, weights: list[Tensor]) -> None:
-        """Remember ``weights``, those of the newest check.
-
-        The mean around the best check owes less to a lucky one than the best alone: what a check finds best by chance,
-        its neighbours share in part (averages along a training path: Izmailov et al. 2018, arXiv 1803.05407).
-        """
-        around = self.config.train.keep == "around"
-        if self.config.train.keep == "last":
-            self.kept = [weights]
-        elif not self.bad:
-            self.kept = [self.newest, weights] if around and self.newest else [weights]
-        elif around and self.bad == 1:
-            self.kept.append(weights)
-        self.newest = weights
-
     @torch.no_grad()
     def restore(self, network: Network) -> None:
         """Put the weights to keep into ``network``."""
-        if not self.kept:
+        if self.kept is None:
             raise TrainingError("training ended before it began.", hint="Use --epochs 1 or more.")
-        for weight, *kept in zip(network.parameters(), *self.kept, strict=True):
-            weight.copy_(torch.stack(kept).mean(0))
+        for weight, kept in zip(network.parameters(), self.kept, strict=True):
+            weight.copy_(kept)
 
     def _tell(self, pl_module: pl.LightningModule) -> None:
         module = _as_module(pl_module)

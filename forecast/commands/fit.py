@@ -82,12 +82,12 @@ def show_run(console: Console, run: Run) -> None:
 
     model, training = run.model, run.model.facts["training"]
     shape = f"{model.config.model.layers} x {model.config.model.hidden}, {model.facts['parameters']:,} weights"
-    kept = {"best": "", "around": ", the mean around it kept", "last": ", the last kept"}[model.config.train.keep]
+    keeps_last = model.config.train.keep == "last"
     early = "stopped early" if training["stopped_early"] else "ran to the end"
     if training.get("ridge") is None:
         how = (
             f"{training['epochs']} passes, {training['updates']:,} updates, {early}, "
-            f"best after pass {training['best_epoch']}{kept}."
+            f"best after pass {training['best_epoch']}" + (", the last kept." if keeps_last else ".")
         )
     else:
         how = f"one pass, readout solved for with ridge {training['ridge']:g}."

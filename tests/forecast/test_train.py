@@ -47,26 +47,6 @@ def test_a_series_that_never_moves_is_left_out_of_the_verdict_by_name(make_panel
     assert validate(fit(still, **TINY, epochs=1), still).notes == (), "the verdict itself says that nothing counts"
 
 
-def test_the_mean_around_the_best_weights_can_be_kept(make_panel) -> None:
-    y = 5 * np.sin(2 * np.pi * np.arange(300) / 12) + np.random.default_rng(0).normal(size=300)
-    panel = make_panel(y, freq="h")
-    settings = {**TINY, "patience": 40, "lr": 0.03, "average": 0.0, "head": "point", "skip": 0, "keep": "around"}
-
-    def weights(**more) -> dict[str, torch.Tensor]:
-        return fit(panel, **{**settings, **more}).network.state_dict()
-
-    history = fit(panel, **settings, epochs=48).facts["training"]
-    checks = [check["epoch"] for check in history["checks"]]
-    at = checks.index(history["best_epoch"])
-    before, best, behind = checks[at - 1 : at + 2]
-    for epochs, passes in ((48, (before, best, behind)), (best, (before, best))):  # no check behind the last
-        parts = [weights(epochs=count, keep="last") for count in passes]
-        for name, found in weights(epochs=epochs).items():
-            assert torch.equal(found, torch.stack([part[name] for part in parts]).mean(0)), name
-    alone = weights(epochs=1)
-    assert all(torch.equal(found, alone[name]) for name, found in weights(epochs=1, keep="best").items())
-
-
 @pytest.mark.parametrize("mode", ["stream", "window"])
 def test_the_best_weights_are_kept(random_walk, mode: str) -> None:
     """What comes back scores on the stop span what the history says was best, not what was last."""
