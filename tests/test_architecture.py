@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest layer first. A module imports only from layers below its own, never from its own.
 PIPELINES: tuple[tuple[str, ...], ...] = (
-    ("pipelines.errors",),
+    ("pipelines.errors", "pipelines.lock"),
     ("pipelines.sessions",),
     ("pipelines.grid",),
     ("pipelines.panel",),

@@ -19,7 +19,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines import cache, revise
-from pipelines.errors import NetworkUnavailableError, OfflineError, RateLimitedError, TickerNotFoundError
+from pipelines.errors import (
+    BusyError,
+    NetworkUnavailableError,
+    OfflineError,
+    RateLimitedError,
+    TickerNotFoundError,
+)
 from pipelines.grid import Grid
 from pipelines.sources.base import Fetched, Request
 from pipelines.sources.memory import Memory
@@ -321,6 +327,21 @@ def test_entries_are_listed_and_cleared(tmp_path: Path) -> None:
 def test_an_absent_folder_holds_nothing(tmp_path: Path) -> None:
     assert cache.entries(tmp_path / "none") == []
     assert cache.clear(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("tickers", [None, ["a", "B", "C"]])
+def test_what_is_being_fetched_stays_and_is_named_and_the_rest_goes(tmp_path: Path, tickers: list[str] | None) -> None:
+    import filelock
+
+    source = Memory(cached=True)
+    for name in "ABC":
+        fetch(name, source=source.put(name, walk(), calendar="XNYS"), cache_dir=tmp_path)
+    lock = filelock.FileLock(tmp_path / f"{cache.file_name('memory', 'A', '1d')}.lock", is_singleton=False)
+    with lock, pytest.raises(BusyError, match=r"A \(memory, 1d\).*waited 0.1 s; 2 removed") as caught:
+        cache.clear(tmp_path, tickers=tickers, deadline=0.1)
+    assert (caught.value.hint, caught.value.exit_code) == ("Try again in a moment: forecast data clear A.", 4)
+    assert [entry.ticker for entry in cache.entries(tmp_path)] == ["A"]
+    assert [entry.ticker for entry in cache.clear(tmp_path, tickers=tickers)] == ["A"]
 
 
 # -- names -----------------------------------------------------------------------------------------
