@@ -4,7 +4,7 @@ The sidecar names the parquet by its SHA-256 and is replaced atomically: that re
 Killed at any moment, a writer leaves the old entry or the new one, never a mixture. One process at a
 time fetches an entry (file lock), the others wait and find it fresh. Rows are kept as traded with their
 splits and dividends, so a refresh compares like with like: it fetches the last rows again, and where
-those moved by more than 1e-4, or an action is new, everything, and records the revision.
+those moved by more than 1e-4, or an action among the cached rows is new, everything, and records the revision.
 """
 
 from __future__ import annotations
