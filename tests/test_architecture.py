@@ -20,7 +20,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines.errors", "pipelines.lock"),
     ("pipelines.sessions",),
     ("pipelines.grid",),
-    ("pipelines.panel",),
+    ("pipelines.panel", "pipelines.asked"),
     ("pipelines.where",),
     ("pipelines.values", "pipelines.dateforms", "pipelines.prices"),
     ("pipelines.dates", "pipelines.regular"),
