@@ -27,7 +27,7 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines.columns", "pipelines.rows"),
     ("pipelines.layout", "pipelines.plausible"),
     ("pipelines.clean", "pipelines.findings", "pipelines.features", "pipelines.scale", "pipelines.adjust"),
-    ("pipelines.spec",),
+    ("pipelines.spec", "pipelines.shares"),
     ("pipelines.prepared",),
     ("pipelines.onward",),
     ("pipelines.pipeline",),
