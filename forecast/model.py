@@ -157,7 +157,8 @@ class Model:
                 out = recursion.roll(self.network, self.pipeline, standing, series_at, ahead, self.lookback)
             else:
                 out = reader.forecast(self.network, standing)
-        found = self.natural(rows, out, standing.anchor, standing.scale, series_at).columns(self.name)
+        times = self.pipeline.to_fit(history)
+        found = self.natural(rows, out, standing.anchor, standing.scale, series_at, times).columns(self.name)
         frames = []
         for i, name in enumerate(history.ids):
             last = self._last[name]
@@ -170,7 +171,12 @@ class Model:
 
         One pass over the history whatever ``M``; does not move where the model stands.
         """
-        return self.natural(rows, *self.residuals(panel, rows))
+        return self.natural(rows, *self.residuals(panel, rows), self.to_fit(panel, rows))
+
+    def to_fit(self, panel: Panel, rows: Index) -> Array | None:
+        """``[M]`` what the targets of ``rows [M]`` are multiplied by where shares were split since the fit."""
+        times = self.pipeline.to_fit(panel)
+        return None if times is None else times[np.searchsorted(panel.offsets, rows, side="right") - 1]
 
     def residuals(self, panel: Panel, rows: Index) -> tuple[Array, Array, Array, Index]:
         """What the head says at origins ``rows [M]``: ``[M, H, width]`` in the net's units, anchor, scale, series."""
@@ -199,6 +205,7 @@ class Model:
         """Read new ``rows`` (``unique_id, ds, y``, covariates) behind the history: O(1) work of the net per row.
 
         Equal to reading the whole history again up to rounding. Series without new rows stand where they stood.
+        Prices are on the share count of the history: after a split, read the whole history again.
 
         Args:
             future: known-future covariates behind the new rows; by default those given before.
@@ -216,7 +223,7 @@ class Model:
                 f"the new rows lack column {lacking[0]!r}; they have {', '.join(map(str, rows.columns))}.",
                 hint=f"Give {', '.join(needed)}.",
             )
-        fresh = Panel(rows[needed], history.grid, history.roles, future=ahead)
+        fresh = Panel(rows[needed], history.grid, history.roles, ahead, target=history.target, meta=history.meta)
         unknown = [name for name in fresh.ids if name not in self._last]
         if unknown:
             raise UsageError(f"series {unknown[0]!r} was not read before.", hint="Use Model.read with all its rows.")
@@ -310,12 +317,13 @@ class Model:
         settings.pop("schema", None)
         try:
             config = Config.make(settings)
-            pipeline = Pipeline.from_json(document["pipeline"])
+            panel = read_panel(folder)
+            pipeline = Pipeline.from_json(document["pipeline"]).knowing(panel)
             weights = load_file(folder / "weights.safetensors")
             network = build_network(config, pipeline)
             network.load_state_dict(weights)
             model = cls(config, pipeline, network, document["calibration"], document["facts"])
-            model._stand(read_panel(folder), unpack(load_file(folder / "state.safetensors")))
+            model._stand(panel, unpack(load_file(folder / "state.safetensors")))
         except (KeyError, TypeError, RuntimeError, OSError, SafetensorError, UsageError, DataError) as error:
             raise ArtifactError(
                 f"{folder} does not hold what its manifest promises ({error}).",
@@ -346,14 +354,23 @@ class Model:
         return int(self._whole().lengths.min())
 
     def natural(
-        self, rows: Index, out: Array | NDArray[np.float32], anchor: Array, scale: Array, series: Index
-    ) -> Forecasts:
-        """What the head gave, ``[M, H, width]``, in natural units: point, calibrated central intervals, chances."""
+        self, rows: Index, out: Array | NDArray[np.float32], anchor: Array, scale: Array, series: Index,
+        times: Array | None = None,
+    ) -> Forecasts:  # fmt: skip
+        """What the head gave, ``[M, H, width]``, in natural units: point, calibrated central intervals, chances.
+
+        ``times [M]``: what the targets were multiplied by before they were read (:meth:`to_fit`).
+        """
+
+        def natural(residual: Array) -> Array:
+            found = self.pipeline.invert(residual, anchor, scale, series)
+            return found if times is None else found / times[:, None]
+
         values = out.astype(np.float64)
         head = self.network.head
         quantiles = list(head.quantiles)
         middle = quantiles.index(0.5)
-        point = self.pipeline.invert(values[..., middle], anchor, scale, series)
+        point = natural(values[..., middle])
         bounds: dict[int, tuple[Array, Array]] = {}
         inner_low = inner_high = values[..., middle]
         for level in self.levels:
@@ -361,10 +378,7 @@ class Model:
             push = self.calibration.get(level, np.zeros(self.horizon))
             # corrections differ by level and may be negative: an interval still holds the point and the narrower ones
             inner_low, inner_high = np.minimum(low - push, inner_low), np.maximum(high + push, inner_high)
-            bounds[level] = (
-                self.pipeline.invert(inner_low, anchor, scale, series),
-                self.pipeline.invert(inner_high, anchor, scale, series),
-            )
+            bounds[level] = natural(inner_low), natural(inner_high)
         up = values[..., len(quantiles) + head.chances.index("up")] if "up" in head.chances else None
         return Forecasts(rows, point, bounds, up)
 

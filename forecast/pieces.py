@@ -56,7 +56,7 @@ def forecast_in_pieces(model: Model, panel: Panel, rows: Index, pieces: Pieces) 
     cut, place = _cut(prepared, at, owner, pieces)
     out, _ = reader.read(model.network, cut, place, None)
     series = model.pipeline.positions(panel.ids)[owner]
-    found = model.natural(rows, out, prepared.anchor[at], prepared.scale[at], series)
+    found = model.natural(rows, out, prepared.anchor[at], prepared.scale[at], series, model.to_fit(panel, rows))
     first = owner == owner[0]
     exact = model.forecast_rows(panel.select([panel.ids[owner[0]]]), rows[first] - panel.offsets[owner[0]])
     y = panel.column("y")[panel.offsets[owner[0]] : panel.offsets[owner[0] + 1]]

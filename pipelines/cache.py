@@ -4,7 +4,7 @@ The sidecar names the parquet by its SHA-256 and is replaced atomically: that re
 Killed at any moment, a writer leaves the old entry or the new one, never a mixture. One process at a
 time fetches an entry (file lock), the others wait and find it fresh. Rows are kept as traded with their
 splits and dividends, so a refresh compares like with like: it fetches the last rows again, and where
-those moved by more than 1e-4, or an action is new, everything, and records the revision.
+those moved by more than 1e-4, or an action among the cached rows is new, everything, and records the revision.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ import pandas as pd
 from pipelines import revise
 from pipelines.errors import (
     ArtifactError,
+    BusyError,
     NetworkUnavailableError,
     OfflineError,
     RateLimitedError,
     UpstreamMalformedError,
 )
 from pipelines.grid import Grid
+from pipelines.lock import Busy, Lock
 from pipelines.sources.base import Bars, Fetched, Request, Source
 
 SCHEMA = 1
@@ -122,7 +124,7 @@ def fetch(
         if found is None:
             raise
         return replace(found, stale_since=found.fetched_at, why_stale=error.message.removeprefix(f"{request.ticker}: "))
-    except _Busy as error:
+    except Busy as error:
         text = f"another process has been fetching it for {request.deadline:g} s (the deadline)"
         if found is None:
             raise NetworkUnavailableError(f"{request.ticker}: {text}.", hint="Try again in a moment.") from error
@@ -162,30 +164,44 @@ def clear(
 ) -> list[Entry]:
     """Remove entries (all of them, or those of ``tickers``, in any case); returns what was removed.
 
-    Without ``tickers`` quarantined files go as well.
+    Without ``tickers`` quarantined files go as well. What another process is fetching stays, the rest goes.
+
+    Args:
+        deadline: seconds to wait for such processes, all entries together.
+
+    Raises:
+        BusyError: an entry was still being fetched when the deadline had passed.
     """
     wanted = None if tickers is None else {ticker.casefold() for ticker in tickers}
     place = folder(cache_dir)
-    removed = []
+    ends = time.monotonic() + deadline
+    removed, busy = [], []
     for entry in entries(cache_dir):
         if wanted is not None and entry.ticker.casefold() not in wanted:
             continue
         slot = _Slot(place, entry.source, entry.ticker, entry.interval)
-        with slot.lock(deadline):
-            slot.sidecar.unlink(missing_ok=True)
-            slot.sweep(keep=None)
+        try:
+            with slot.lock(max(ends - time.monotonic(), 0.0)):
+                slot.sidecar.unlink(missing_ok=True)
+                slot.sweep(keep=None)
+        except Busy:
+            busy.append(entry)
+            continue
         removed.append(entry)
     if wanted is None:
         for path in (place / "quarantine").glob("*"):
             path.unlink(missing_ok=True)
+    if busy:
+        named = ", ".join(f"{entry.ticker} ({entry.source}, {entry.interval})" for entry in busy[:5])
+        raise BusyError(
+            f"not removed, another process is fetching it: {named}{', ...' if len(busy) > 5 else ''} "
+            f"(waited {deadline:g} s; {len(removed)} removed).",
+            hint=f"Try again in a moment: forecast data clear {busy[0].ticker}.",
+        )
     return removed
 
 
 # -- one entry on disk -----------------------------------------------------------------------------
-class _Busy(Exception):
-    """Another process holds the lock."""
-
-
 class _Slot:
     """The files of one entry."""
 
@@ -200,7 +216,7 @@ class _Slot:
         # every writer leaves a lock file or a sidecar, dead ones too: without either there is nothing to sweep, and a
         # folder of N entries needs no look through all of them for each new one
         self.untouched = not path.exists() and not self.sidecar.exists()
-        return _Lock(path, seconds)
+        return Lock(path, seconds)
 
     def read(self, repair: bool = False) -> tuple[Fetched | None, str | None]:
         """The entry, or ``None`` and what is wrong with it.
@@ -316,31 +332,6 @@ class _Slot:
         for path in (self.sidecar, *self.place.glob(f"{self.name}.*.parquet")):
             if path.exists():
                 os.replace(path, place / f"{stamp}-{path.name}")
-
-
-class _Lock:
-    """A file lock that says :class:`_Busy` when the time is up; without a writable folder there is none."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self.path, self.seconds = path, seconds
-        self.held: Any = None
-
-    def __enter__(self) -> None:
-        import filelock
-
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.held = filelock.FileLock(self.path, timeout=self.seconds)
-            self.held.acquire(poll_interval=0.02)
-        except filelock.Timeout as error:
-            self.held = None
-            raise _Busy(str(self.path)) from error
-        except OSError:
-            self.held = None  # read-only folder: fetch without a lock, write() says that nothing was kept
-
-    def __exit__(self, *exc: object) -> None:
-        if self.held is not None:
-            self.held.release()
 
 
 def _replace(path: Path, blob: bytes) -> None:

@@ -15,7 +15,8 @@
     │   ├── RateLimitedError        4   the source asks us to slow down
     │   ├── NetworkUnavailableError 4   name look-up, connection or deadline failed
     │   ├── UpstreamMalformedError  4   the source answered with something unreadable
-    │   └── OfflineError            4   ``offline`` was asked for and the cache lacks it
+    │   ├── OfflineError            4   ``offline`` was asked for and the cache lacks it
+    │   └── BusyError               4   another process is fetching the cached rows just now
     ├── ArtifactError               5   a run folder is damaged, foreign or unsafe
     ├── LeakError                   6   a forecast moved when only its future changed
     └── TrainingError               7   training cannot go on (NaN loss and the like)
@@ -113,6 +114,10 @@ class UpstreamMalformedError(SourceError):
 
 class OfflineError(SourceError):
     """Offline work was asked for and the cache does not hold what is needed."""
+
+
+class BusyError(SourceError):
+    """Another process is fetching the cached rows that were to be removed."""
 
 
 class ArtifactError(ToolkitError):

@@ -11,7 +11,8 @@ residual over the training rows, or one. :meth:`Pipeline.invert` undoes it exact
 
 Assumptions, named: a series without training rows is scaled like the median of the others; features are
 clipped at ``clip`` training standard deviations; a forecast of a log-transformed target is the exponential
-of a quantile, so "point" means median there, not mean.
+of a quantile, so "point" means median there, not mean; prices and volumes that a split after the fit has rescaled are
+read on the share count of the fit (:mod:`pipelines.shares`), and :meth:`Pipeline.invert` gives values on it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from pipelines.prepared import (
     static_values,
 )
 from pipelines.scale import Kind, Scaler
+from pipelines.shares import splits_of
 from pipelines.spec import PipelineSpec
 
 Array = NDArray[np.float64]
@@ -94,7 +96,7 @@ class Pipeline:
             past=names["past"], future=names["future"], static=names["static"], gaps=train.missing > 0,
             values=values, volatility=np.ones(len(panel.ids)), features=Scaler(np.zeros(0), np.ones(0)),
             future_scaler=Scaler.fit(seen), static_scaler=Scaler.fit(static_values(train, names["static"])),
-            unit=np.ones(spec.horizon), until=str(train.end),
+            unit=np.ones(spec.horizon), until=str(train.end), splits=splits_of(panel),
         )  # fmt: skip
         draft = replace(draft, volatility=self._fit_volatility(train, draft, where))
         raw = Preparer(spec, draft).run(train, None, where, raw=True)
@@ -164,6 +166,10 @@ class Pipeline:
         """Arrays for every row of ``panel``, which must hold the series the pipeline was fitted on (or some)."""
         return Preparer(self.spec, self.fitted).run(panel, None, self.positions(panel.ids))
 
+    def to_fit(self, panel: Panel) -> Array | None:
+        """``[S]`` what targets of ``panel`` are multiplied by for the share count of the fit; ``None``: by nothing."""
+        return Preparer(self.spec, self.fitted).to_fit(panel)
+
     def advance(self, rows: Panel, state: State) -> Prepared:
         """Arrays for new ``rows`` that follow those that ended in ``state`` (first axis: the series of ``rows``)."""
         return Preparer(self.spec, self.fitted).run(rows, state, self.positions(rows.ids))
@@ -193,7 +199,7 @@ class Pipeline:
         return preparer.arrange(next_rows(preparer, ahead, step, z, static, series), state, series)
 
     def invert(self, residual: Array, anchor: Array, scale: Array, series: Index) -> Array:
-        """Residuals ``[M, H, ...]`` at origins with ``anchor, scale, series [M]`` -> natural units, float64."""
+        """Residuals ``[M, H, ...]`` at origins with ``anchor, scale, series [M]`` -> units of the fit, float64."""
         extra = (1,) * (residual.ndim - 2)
         shape = (-1, 1, *extra)
         unit = self.fitted.unit.reshape((1, -1, *extra))
@@ -240,6 +246,12 @@ class Pipeline:
         for name in ("ids", "past", "future", "static"):
             raw[name] = tuple(raw[name])
         return cls(PipelineSpec(**document["spec"]), Fitted(**raw))
+
+    def knowing(self, panel: Panel) -> Pipeline:
+        """This pipeline; one written before splits were kept takes those of ``panel``, which it was saved with."""
+        if self.fitted.splits is not None:
+            return self
+        return Pipeline(self.spec, replace(self.fitted, splits=splits_of(panel)))
 
     def positions(self, ids: Sequence[str]) -> Index:
         """``[S]`` where series ``ids`` stand among the fitted ones.

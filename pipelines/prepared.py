@@ -31,6 +31,7 @@ from pipelines.features import (
 from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.scale import Scaler
+from pipelines.shares import Splits, to_fit
 from pipelines.spec import PipelineSpec
 from pipelines.where import shown
 
@@ -95,6 +96,7 @@ class Fitted:
     static_scaler: Scaler
     unit: Array  # [H]
     until: str
+    splits: Splits | None = None  # that the prices of the fit's panel were adjusted for; None: unknown
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,21 @@ class Preparer:
         return names
 
     def values(self, panel: Panel, name: str) -> Array:
-        """``[N]`` a column, the target as logarithms where the specification says so.
+        """``[N]`` a column on the share count of the fit, the target as logarithms where the specification says so.
 
         Raises:
             ValueRangeError: a logarithm is asked for and a value is not positive.
         """
-        return logarithms(panel) if name == "y" and self.spec.log else panel.column(name)
+        log = name == "y" and self.spec.log
+        values, times = logarithms(panel) if log else panel.column(name), self.to_fit(panel, name)
+        if times is None:
+            return values
+        every = np.repeat(times, panel.lengths)
+        return values + np.log(every) if log else values * every
+
+    def to_fit(self, panel: Panel, name: str = "y") -> Array | None:
+        """``[S]`` what column ``name`` is multiplied by where shares were split since the fit, else ``None``."""
+        return to_fit(panel, name, self.fitted.splits, self.fitted.until)
 
     @property
     def calendar_parts(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """When cached bars are fresh, how they are refreshed, and what counts as a revision.
 
 Bars are as traded, so an old and a new download agree where nothing was revised, whatever splits and
-dividends came in between.
+dividends came in between: one dated behind the rows that were cached is news, no revision. After such a split
+everything is fetched again all the same, because the source then writes its whole history anew.
 """
 
 from __future__ import annotations
@@ -81,12 +82,13 @@ def _overlap_start(old: Fetched, interval: str) -> pd.Timestamp | None:
 
 
 def _same(old: Bars, tail: Bars, start: pd.Timestamp) -> bool:
-    """Whether the overlap agrees and no action is new."""
+    """Whether the overlap agrees and no action is new but dividends behind the old rows."""
     before = old.frame[old.frame.index >= start]
     moved, _, _ = _difference(before, tail.frame)
     gone = before.index.difference(tail.frame.index)
-    known = _action_set(old.actions[old.actions["ds"] >= start])
-    return not len(moved) and not len(gone) and known == _action_set(tail.actions)
+    known, now = _action_set(old.actions[old.actions["ds"] >= start]), _action_set(tail.actions)
+    news = {action for action in now - known if action[0] > old.frame.index[-1] and action[1] != "split"}
+    return not len(moved) and not len(gone) and known == now - news
 
 
 def _difference(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex, float]:
@@ -138,7 +140,7 @@ def _revised(old: Fetched, full: Bars) -> Fetched:
         else:
             lost += len(older)
     was, now = _action_set(old.bars.actions), _action_set(bars.actions)
-    added = sorted(_plain(now - was))
+    added = sorted(_plain({action for action in now - was if action[0] <= old.bars.frame.index[-1]}))
     removed = sorted(_plain(was - now))
     if not (len(moved) or lost or added or removed):
         return replace(_fetched(bars), revisions=old.revisions)

@@ -2,9 +2,9 @@
 
 The module is not called ``load`` because importing a submodule of that name would hide the function on the facade.
 
-
-``start`` and ``end`` are both included. Prices are adjusted as of the last day asked for (``end``, or
-``as_of``): the same question gives the same numbers next year, whatever splits and dividends come.
+``start`` and ``end`` are both included, as days on the exchange's clock; a bar belongs to them once it is complete
+(:mod:`pipelines.asked`). Prices are adjusted as of the last day asked for (``end``, or ``as_of``): the same question
+gives the same numbers next year, whatever splits and dividends come.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 
 from pipelines import adjust as adjusting
 from pipelines import cache, sources
+from pipelines.asked import Asked, asked, known_by
 from pipelines.errors import NoDataInRangeError, UsageError, did_you_mean
 from pipelines.grid import Grid
 from pipelines.panel import Panel, Role
@@ -51,12 +52,13 @@ def load(
         tickers: one name or several; each becomes a series of that id.
         source: ``yahoo``, ``sample``, ``memory``, or an object that fetches (:class:`pipelines.sources.Source`).
         start: first day, included.
-        end: last day, included.
+        end: last day, included; the month (week, hour) that goes on behind it is left out.
         interval: ``1d``, ``1wk``, ``1mo``, ``1h`` or shorter.
         target: column to forecast; the source's own choice (``close`` for prices) by default.
         past: further columns as past covariates, or ``"all"``.
         adjust: ``splits`` (default), ``none`` (as traded) or ``total`` (splits and dividends).
-        as_of: pretend to stand on this day: later rows and later splits and dividends do not exist.
+        as_of: pretend to stand at the end of this day: later rows, bars that are not complete by then, and later
+            splits and dividends do not exist.
         calendar: put all series on the sessions of this exchange; needed where tickers of different
             exchanges are mixed. Bars on other days are left out and counted in the notes.
         offline: use what the cache holds, ask nobody.
@@ -69,7 +71,7 @@ def load(
         SourceError: the source did not deliver (see the error tree).
     """
     names = _names(tickers)
-    low, high = _range(start, end, as_of)
+    span = asked(start, end, as_of)
     adjusting.check_basis(adjust)
     if interval not in INTERVALS:
         raise UsageError(
@@ -88,8 +90,8 @@ def load(
             deadline=deadline,
             cache_dir=cache_dir,
         )
-        series.append(_cut(got, low, high, adjust))
-    return _panel(series, target, past, calendar, source=maker.name, interval=interval, basis=adjust, as_of=high)
+        series.append(_cut(got, span, adjust))
+    return _panel(series, target, past, calendar, source=maker.name, interval=interval, basis=adjust, as_of=span.last)
 
 
 def fetch(
@@ -130,52 +132,27 @@ def _names(tickers: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _range(start: Any, end: Any, as_of: Any) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-    """First and last moment asked for; a plain day as ``end`` means the whole of it."""
-    low, high, known = (_day(value, name) for value, name in ((start, "start"), (end, "end"), (as_of, "as_of")))
-    lasts = [
-        day.normalize() + pd.Timedelta(days=1, nanoseconds=-1) if day == day.normalize() else day
-        for day in (high, known)
-        if day is not None
-    ]
-    last = min(lasts) if lasts else None
-    if low is not None and last is not None and low > last:
-        raise UsageError(f"start {low:%Y-%m-%d} is after end {last:%Y-%m-%d}.", hint="Swap them.")
-    return low, last
-
-
-def _day(value: Any, name: str) -> pd.Timestamp | None:
-    if value is None:
-        return None
-    try:
-        stamp = pd.Timestamp(value)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{name} {value!r} is not a date.", hint="Write it as 2018-12-31.") from error
-    if stamp is pd.NaT:
-        raise UsageError(f"{name} {value!r} is not a date.", hint="Write it as 2018-12-31.")
-    return stamp if stamp.tz is None else stamp.tz_convert("UTC").tz_localize(None)
-
-
-def _cut(got: Fetched, low: pd.Timestamp | None, high: pd.Timestamp | None, basis: adjusting.Basis) -> Fetched:
+def _cut(got: Fetched, span: Asked, basis: adjusting.Basis) -> Fetched:
     """Rows in range, adjusted as of the end of the range."""
     bars = got.bars
     frame = bars.frame
     if not len(frame):
         raise NoDataInRangeError(f"{bars.ticker}: the source has no rows.", hint="Try another ticker or interval.")
-    upto = frame if high is None else frame[frame.index <= high]
-    prices = adjusting.adjust(upto, bars.actions, basis, high) if "close" in frame else upto
+    low, high = span.between(bars.grid)
+    upto, actions = known_by(frame, bars.actions, bars.grid, high)
+    prices = adjusting.adjust(upto, actions, basis) if "close" in frame else upto
     rows = prices if low is None else prices[prices.index >= low]
     if not len(rows):
         raise NoDataInRangeError(
-            f"{bars.ticker}: no rows between {_show(low, 'the beginning')} and {_show(high, 'today')}; "
+            f"{bars.ticker}: no rows between {_show(span.low, 'the beginning')} and {_show(span.last, 'today')}; "
             f"there are rows from {frame.index[0]:%Y-%m-%d} to {frame.index[-1]:%Y-%m-%d}.",
             hint="Change --start or --end.",
         )
-    actions = bars.actions if high is None else bars.actions[bars.actions["ds"] <= high]
     notes = got.notes
     if low is not None and frame.index[0] > low + _LATE:
         late = (
-            f"{bars.ticker}: the source has no rows before {_show(frame.index[0], '')}; {_show(low, '')} was asked for."
+            f"{bars.ticker}: the source has no rows before {_show(frame.index[0], '')}; "
+            f"{_show(span.low, '')} was asked for."
         )
         notes = (*notes, late)
     return replace(got, bars=replace(bars, frame=rows, actions=actions), notes=notes)

@@ -17,17 +17,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest layer first. A module imports only from layers below its own, never from its own.
 PIPELINES: tuple[tuple[str, ...], ...] = (
-    ("pipelines.errors",),
+    ("pipelines.errors", "pipelines.lock"),
     ("pipelines.sessions",),
     ("pipelines.grid",),
-    ("pipelines.panel",),
+    ("pipelines.panel", "pipelines.asked"),
     ("pipelines.where",),
     ("pipelines.values", "pipelines.dateforms", "pipelines.prices"),
     ("pipelines.dates", "pipelines.regular"),
     ("pipelines.columns", "pipelines.rows"),
     ("pipelines.layout", "pipelines.plausible"),
     ("pipelines.clean", "pipelines.findings", "pipelines.features", "pipelines.scale", "pipelines.adjust"),
-    ("pipelines.spec",),
+    ("pipelines.spec", "pipelines.shares"),
     ("pipelines.prepared",),
     ("pipelines.onward",),
     ("pipelines.pipeline",),

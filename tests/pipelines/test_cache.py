@@ -19,7 +19,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines import cache, revise
-from pipelines.errors import NetworkUnavailableError, OfflineError, RateLimitedError, TickerNotFoundError
+from pipelines.errors import (
+    BusyError,
+    NetworkUnavailableError,
+    OfflineError,
+    RateLimitedError,
+    TickerNotFoundError,
+)
 from pipelines.grid import Grid
 from pipelines.sources.base import Fetched, Request
 from pipelines.sources.memory import Memory
@@ -183,14 +189,44 @@ def test_a_value_that_vanished_is_a_revision_and_one_that_came_is_not(tmp_path: 
 
 
 @pytest.mark.parametrize(("kind", "value"), [("split", 4.0), ("dividend", 0.5)])
-def test_a_new_action_fetches_everything_and_is_reported(tmp_path: Path, kind: str, value: float) -> None:
+def test_a_late_action_among_the_cached_rows_fetches_everything_and_is_reported(
+    tmp_path: Path, kind: str, value: float
+) -> None:
     source = memory(walk().iloc[:-2])
-    source.put("A", walk(), calendar="XNYS", actions=actions((f"{DAYS[-1]:%Y-%m-%d}", kind, value)))
+    source.put("A", walk(), calendar="XNYS", actions=actions((f"{DAYS[-3]:%Y-%m-%d}", kind, value)))
     get(source, tmp_path)
     got = get(source, tmp_path, refresh=True)
     assert len(source.requests) == 3
-    assert got.revisions[0]["actions_new"] == [f"2024-06-28 {kind} {value:g}"]
+    assert got.revisions[0]["actions_new"] == [f"2024-06-26 {kind} {value:g}"]
     assert got.revisions[0]["rows_changed"] == 0
+
+
+@pytest.mark.parametrize(("kind", "value", "requests"), [("split", 4.0, 3), ("dividend", 0.5, 2)])
+def test_an_action_behind_the_cached_rows_is_news_and_no_revision(
+    tmp_path: Path, kind: str, value: float, requests: int
+) -> None:
+    """Adjusted prices are those of one download of everything; a split still fetches everything, to look it over."""
+    events = actions(("2024-02-01", "dividend", 0.4), (f"{DAYS[-1]:%Y-%m-%d}", kind, value))
+    source = Memory(cached=True).put("A", walk().iloc[:-2], calendar="XNYS", actions=events.iloc[:1])
+    source.put("A", walk(), calendar="XNYS", actions=events)
+    get(source, tmp_path)
+    got = get(source, tmp_path, refresh=True)
+    assert (got.revisions, got.notes, len(source.requests)) == ((), (), requests)
+    pd.testing.assert_frame_equal(got.bars.actions, events)
+    panel = load("A", source=source, cache_dir=tmp_path, adjust="total", offline=True)
+    assert (panel.meta["revisions"], panel.notes) == ([], ())
+    whole = load("A", source=Memory().put("A", walk(), calendar="XNYS", actions=events), adjust="total")
+    np.testing.assert_array_equal(panel.column("y"), whole.column("y"))
+
+
+def test_news_that_is_withdrawn_is_a_revision(tmp_path: Path) -> None:
+    """Of a day whose bar was not finished: the split moved every price that was delivered then."""
+    source = Memory(cached=True).put(
+        "A", walk().iloc[:-2], calendar="XNYS", actions=actions((f"{DAYS[-1]:%Y-%m-%d}", "split", 4.0))
+    )
+    source.put("A", walk(), calendar="XNYS")
+    get(source, tmp_path)
+    assert get(source, tmp_path, refresh=True).revisions[0]["actions_gone"] == ["2024-06-28 split 4"]
 
 
 @pytest.mark.shared
@@ -321,6 +357,21 @@ def test_entries_are_listed_and_cleared(tmp_path: Path) -> None:
 def test_an_absent_folder_holds_nothing(tmp_path: Path) -> None:
     assert cache.entries(tmp_path / "none") == []
     assert cache.clear(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("tickers", [None, ["a", "B", "C"]])
+def test_what_is_being_fetched_stays_and_is_named_and_the_rest_goes(tmp_path: Path, tickers: list[str] | None) -> None:
+    import filelock
+
+    source = Memory(cached=True)
+    for name in "ABC":
+        fetch(name, source=source.put(name, walk(), calendar="XNYS"), cache_dir=tmp_path)
+    lock = filelock.FileLock(tmp_path / f"{cache.file_name('memory', 'A', '1d')}.lock", is_singleton=False)
+    with lock, pytest.raises(BusyError, match=r"A \(memory, 1d\).*waited 0.1 s; 2 removed") as caught:
+        cache.clear(tmp_path, tickers=tickers, deadline=0.1)
+    assert (caught.value.hint, caught.value.exit_code) == ("Try again in a moment: forecast data clear A.", 4)
+    assert [entry.ticker for entry in cache.entries(tmp_path)] == ["A"]
+    assert [entry.ticker for entry in cache.clear(tmp_path, tickers=tickers)] == ["A"]
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.errors import NoDataInRangeError, TickerNotFoundError, UsageError
 from pipelines.grid import Grid
+from pipelines.sources.base import Bars
 from pipelines.sources.memory import Memory
 from pipelines.tickers import load
 
@@ -141,3 +142,74 @@ def test_infinite_prices_become_missing() -> None:
 def test_a_column_is_known_whatever_its_case() -> None:
     """Sources differ: Open at Yahoo, open in the samples."""
     assert load("^GSPC", source="sample", target="Open").target == "open"
+
+
+# -- what is known on a day --------------------------------------------------------------------------
+def bars_of(freq: str, first: str, count: int, *, actions_: pd.DataFrame | None = None) -> Memory:
+    stamps = pd.date_range(first, periods=count, freq=freq)
+    return Memory().put("A", pd.DataFrame({"close": np.arange(1.0, count + 1)}, stamps), freq=freq, actions=actions_)
+
+
+@pytest.mark.parametrize(
+    ("freq", "interval", "as_of", "last"),
+    [
+        ("MS", "1mo", "2020-01-02", "2019-12-01"),
+        ("MS", "1mo", "2020-01-30", "2019-12-01"),
+        ("MS", "1mo", "2020-01-31", "2020-01-01"),
+        ("W-MON", "1wk", "2020-01-06", "2019-12-30"),
+        ("W-MON", "1wk", "2020-01-11", "2019-12-30"),
+        ("W-MON", "1wk", "2020-01-12", "2020-01-06"),
+        ("ME", "1mo", "2020-01-30", "2019-12-31"),  # stamped where they end
+        ("ME", "1mo", "2020-01-31", "2020-01-31"),
+        ("D", "1d", "2020-01-06", "2020-01-06"),
+        ("D", "1d", "2020-01-06 10:00", "2020-01-06"),  # as ever: a day counts by its stamp
+        ("B", "1d", "2020-01-05", "2020-01-03"),
+        ("h", "1h", "2020-01-06", "2020-01-06 23:00"),
+        ("h", "1h", "2020-01-06 15:00", "2020-01-06 14:00"),
+        ("h", "1h", pd.Timestamp("2020-01-06 15:00", tz="Europe/Paris"), "2020-01-06 13:00"),
+    ],
+)
+def test_a_bar_is_known_once_it_is_complete(freq: str, interval: str, as_of: Any, last: str) -> None:
+    market = bars_of(freq, "2019-11-04", 24 * 70 if freq == "h" else 70)
+    stood, ended = (load("A", source=market, interval=interval, **{word: as_of}) for word in ("as_of", "end"))
+    assert stood.end == ended.end == pd.Timestamp(last)
+
+
+def test_a_split_inside_a_month_that_goes_on_is_not_known_yet() -> None:
+    """Yahoo files it under the first of the month."""
+    market = bars_of("MS", "2019-01-01", 24, actions_=actions(("2020-02-01", "split", 4.0)))
+    assert load("A", source=market, interval="1mo", as_of="2020-02-20").column("y")[-1] == 13.0
+    then = load("A", source=market, interval="1mo", as_of="2020-02-29")
+    assert (then.column("y")[-2:] == [13.0 / 4, 14.0]).all()
+    assert len(then.meta["series"]["A"]["actions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("calendar", "zone", "first", "last"),
+    [
+        ("XASX", "Australia/Sydney", "2024-01-08 10:00", "2024-01-09 15:00"),
+        ("XTKS", "Asia/Tokyo", "2024-01-09 09:00", "2024-01-09 14:30"),  # the 8th is a holiday
+        ("XNYS", "America/New_York", "2024-01-08 09:30", "2024-01-09 15:30"),
+        (None, "America/New_York", "2024-01-08 00:00", "2024-01-09 23:00"),
+    ],
+)
+def test_days_are_those_of_the_exchange(calendar: str | None, zone: str, first: str, last: str) -> None:
+    grid = Grid("h", calendar, tz=zone)
+    begin = pd.Timestamp("2024-01-04 00:00" if calendar is None else "2024-01-03 20:00")
+    stamps = grid.between(begin, pd.Timestamp("2024-01-12 23:00"))
+    frame = pd.DataFrame({"close": np.arange(1.0, len(stamps) + 1)}, index=stamps.rename("ds"))
+    market = Memory().then("A", Bars("A", frame, "close", grid))
+    panel = load("A", source=market, interval="1h", start="2024-01-08", as_of="2024-01-09")
+    shown = grid.wall_clock(pd.DatetimeIndex(panel.ds))
+    assert [str(stamp)[:16] for stamp in (shown[0], shown[-1])] == [first, last]
+    assert panel.meta["as_of"].startswith("2024-01-09T23:59")
+    with pytest.raises(NoDataInRangeError, match="between 2030-01-08 and today"):
+        load("A", source=market, interval="1h", start="2030-01-08")
+
+
+def test_the_day_that_clocks_are_put_back_has_all_its_hours() -> None:
+    grid = Grid("h", tz="Europe/Paris")
+    stamps = grid.between(pd.Timestamp("2024-10-25"), pd.Timestamp("2024-10-29"))
+    frame = pd.DataFrame({"close": np.arange(1.0, len(stamps) + 1)}, index=stamps.rename("ds"))
+    market = Memory().then("A", Bars("A", frame, "close", grid))
+    assert len(load("A", source=market, interval="1h", start="2024-10-27", end="2024-10-27")) == 25

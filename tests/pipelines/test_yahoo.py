@@ -228,12 +228,18 @@ def test_a_refresh_asks_for_the_tail_and_a_new_split_for_everything(yahoo: Yahoo
     np.testing.assert_allclose(grown.column("y"), bars["close"].iloc[:-2], rtol=1e-12)
     assert grown.meta["revisions"] == []
 
+    yahoo.put("AAPL", bars.iloc[:-1], dividends={f"{bars.index[-2]:%Y-%m-%d}": 0.24})
+    asked = len(yahoo.price_requests)
+    paid = load("AAPL", source=FAST, refresh=True)
+    assert (paid.meta["revisions"], paid.notes, len(yahoo.price_requests) - asked) == ([], (), 1)
+    assert [action["value"] for action in paid.meta["series"]["AAPL"]["actions"]] == [0.24]
+
     later = bars.copy()  # four for one on the last day: Yahoo now shows a quarter of every earlier price
     later.loc[later.index[:-1], ["open", "high", "low", "close"]] /= 4
-    yahoo.put("AAPL", later, splits={f"{bars.index[-1]:%Y-%m-%d}": 4.0})
+    yahoo.put("AAPL", later, splits={f"{bars.index[-1]:%Y-%m-%d}": 4.0}, dividends={f"{bars.index[-2]:%Y-%m-%d}": 0.06})
     split = load("AAPL", source=FAST, refresh=True)
-    (change,) = split.meta["revisions"]
-    assert (change["actions_new"], change["rows_changed"]) == (["2024-06-28 split 4"], 0)
+    assert (split.meta["revisions"], split.notes) == ([], ())
+    assert "period1=-" in yahoo.price_requests[-1]  # everything, to look it over
     np.testing.assert_allclose(split.column("y"), later["close"], rtol=1e-12)
     before = load("AAPL", source=FAST, end="2024-06-26")
     np.testing.assert_allclose(before.column("y"), grown.column("y"), rtol=1e-12)
