@@ -34,9 +34,9 @@ from forecast.folder import versions
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead, check_temperature, draw
 from forecast.nn.cores import State
-from forecast.nn.network import Network
+from forecast.nn.network import Network, filled
 from forecast.spans import threads_for
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.symbols import Symbols, Tokens, from_json, symbols_of
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
@@ -100,6 +100,8 @@ class Generator:
     ) -> Generator:  # fmt: skip
         """Learn a text, a list of tokens (int or str), or a series of numbers made discrete.
 
+        Threads of one process train in turn, as by ``forecast.fit``.
+
         Args:
             sequence: what to learn, in order.
             core: ``lstm``, ``gru``, ``rnn`` or another net that runs as a stream; ``None``: that of ``config``.
@@ -129,8 +131,7 @@ class Generator:
         tokens = symbols.encode(sequence)
         config = _settle(config or Config(), core, train, len(symbols), settings)
         clock = time.perf_counter()
-        with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
-            torch.manual_seed(config.train.seed)
+        with seeded(config.train.seed), threads(config.train.threads):
             network = SymbolNet(config, len(symbols))
             losses, updates = _train(network, _prepare(tokens[:train]), config, progress)
             generator = cls(config, symbols, network, {})
@@ -240,8 +241,7 @@ class Generator:
         document = storage.load_json(folder / "generator.json")
         try:
             config, symbols = Config.make(document["config"]), from_json(document["symbols"])
-            network = SymbolNet(config, len(symbols))
-            network.load_state_dict(load_file(folder / "weights.safetensors"))
+            network = filled(lambda: SymbolNet(config, len(symbols)), load_file(folder / "weights.safetensors"))
         except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError, UsageError) as error:
             raise ArtifactError(
                 f"{folder} does not hold what its manifest promises ({error}).", hint="Fit and save it again."
@@ -291,6 +291,7 @@ def _settle(config: Config, core: str | None, length: int, symbols: int, setting
 _FIXED: dict[str, Any] = {
     "data.kind": "sensor", "data.mode": "stream", "data.horizon": 1, "data.season": 1, "data.log": False,
     "data.anchor": "none", "data.scale": "one", "data.unit": "one", "model.head": "categorical", "model.skip": 0,
+    "model.decoder": "direct",
 }  # fmt: skip
 """What makes the net of a forecast one of symbols."""
 

@@ -20,8 +20,7 @@ _GRADIENT = tuple(
 )  # fmt: skip
 _OF_FORECASTS = (
     "data.strategy", "data.scaler", "data.short", "data.long", "data.features", "data.volatility", "data.calendar",
-    "data.clip", "data.lookback", "model.decoder", "model.quantiles", "model.loss", "model.kernel", "model.segment",
-    *_ESN,
+    "data.clip", "data.lookback", "model.quantiles", "model.loss", "model.kernel", "model.segment", *_ESN,
 )  # fmt: skip
 
 

@@ -48,7 +48,6 @@ def test_presets_hold_nothing_idle(name: str) -> None:
         ({"train": {"patience": 3, "lr": 0.01}}, ["train.patience=3 does nothing: a generator trains to the end"]),
         ({"data": {"holdout": 0.3, "k1": 16}}, ["data.holdout=0.3 does nothing: a generator holds out"]),
         ({"model": {"classes": 7, "hidden": 8}}, ["model.classes=7 does nothing: a generator has as many"]),
-        ({"model": {"decoder": "recurrent"}}, ["model.decoder=recurrent does nothing: a generator reads symbols"]),
         ({}, []),
     ],
 )
