@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from forecast.callable_module import make_callable
 from forecast.config import Config
@@ -30,7 +29,7 @@ from forecast.diagnose_units import Units, saturation
 from forecast.family import FAMILY
 from forecast.model import Model, build_network
 from forecast.sections import RECURRENT
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.threads import threads
 from pipelines.errors import UsageError
 from pipelines.panel import Panel
@@ -211,11 +210,10 @@ def examine(
     prepared = model.pipeline.transform(train)
     longest = int(prepared.lengths.max()) - len(prepared.unit)
     wanted = lags or (steps if config.data.mode == "window" else max(2, min(steps, longest, LONGEST)))
-    with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
+    with seeded(config.train.seed), threads(config.train.threads):
+        fresh = build_network(config, model.pipeline)
         stretch = stretches(prepared, config, wanted, origins)
         found = flow(model.network, stretch)
-        torch.manual_seed(config.train.seed)
-        fresh = build_network(config, model.pipeline)
         for mine, theirs in zip(fresh.buffers(), model.network.buffers(), strict=True):
             mine.copy_(theirs)  # classes lie where training put them
         begin = flow(fresh, stretch)

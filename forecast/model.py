@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from forecast import reader, recursion, storage
 from forecast.config import Config
 from forecast.folder import pack, read_panel, unpack, versions, write_panel
-from forecast.nn.network import Network
+from forecast.nn.network import Network, filled
 from forecast.reader import Standing
 from forecast.threads import threads
 from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
@@ -302,8 +302,7 @@ class Model:
             config = Config.make(settings)
             pipeline = Pipeline.from_json(document["pipeline"])
             weights = load_file(folder / "weights.safetensors")
-            network = build_network(config, pipeline)
-            network.load_state_dict(weights)
+            network = filled(lambda: build_network(config, pipeline), weights)
             model = cls(config, pipeline, network, document["calibration"], document["facts"])
             model._stand(read_panel(folder), unpack(load_file(folder / "state.safetensors")))
         except (KeyError, TypeError, RuntimeError, OSError, SafetensorError, UsageError, DataError) as error:

@@ -23,7 +23,6 @@ scikit-learn itself is never hidden: this module is ``forecast.sklearn``, and im
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral
@@ -42,7 +41,7 @@ from forecast.family import FAMILY
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
 from forecast.spans import segment_of, threads_for
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.trainer import run_trainer
@@ -66,7 +65,6 @@ _FOREIGN = {
     "train.keep": "there is no stop span, so the last weights are kept",
 }
 _AT_ONCE = 1024  # windows predicted in one go
-_ALONE = threading.Lock()  # torch's generator belongs to the process: threads that train at once would share it
 
 
 class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -142,6 +140,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train a fresh net on the windows ``X`` and their targets ``y`` (see the class for shapes).
+
+        Threads of one process train in turn, processes side by side.
 
         Raises:
             UsageError: a parameter is wrong; it is also a ValueError.
@@ -292,8 +292,7 @@ def _train(prepared: Prepared, config: Config) -> Network:
     data, train = config.data, config.train
     epochs = int(train.epochs)
     span = Span(pieces_of(prepared), prepared.observed)
-    with _ALONE, threads(train.threads), torch.random.fork_rng(devices=cuda_devices()):
-        torch.manual_seed(train.seed)
+    with seeded(train.seed), threads(train.threads):
         network = Network(config, prepared.x.shape[1], 0, 0, torch.from_numpy(prepared.unit))
         average = WeightAverage(network, train.average) if train.average else None
         stream = StreamData(

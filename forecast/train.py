@@ -25,7 +25,7 @@ from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
 from forecast.stop import calibrate, position_in, stop_loss, stop_plan
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.trainer import run_trainer
@@ -84,6 +84,9 @@ def fit(
 ) -> Model:
     """Train on the first span of ``panel``, stop by the second, never look at the third, read all of it.
 
+    Equal seeds give equal nets on one machine. Threads of one process train in turn, as torch's generator is one for
+    all of them; processes train side by side.
+
     Args:
         panel: series in natural units.
         config: configuration; ``settings`` such as ``horizon=10`` or ``model__hidden=32`` override it.
@@ -115,8 +118,7 @@ def fit(
     config = settle(config, panel, until)
     spans = cut_spans(panel, config, until)
     began = time.perf_counter()
-    with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
-        torch.manual_seed(config.train.seed)
+    with seeded(config.train.seed), threads(config.train.threads):
         pipeline, prepared = (prepare or prepare_rows)(panel, pipeline_spec(config), spans)
         network = build_network(config, pipeline)
         if initial is not None:

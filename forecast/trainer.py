@@ -31,7 +31,7 @@ def run_trainer(
                 max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
                 enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0, use_distributed_sampler=False,
             )  # fmt: skip
-        except (ValueError, RuntimeError, MisconfigurationException) as error:
+        except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise UsageError(
                 f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use auto or cpu."
             ) from error

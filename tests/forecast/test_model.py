@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -262,6 +263,69 @@ def test_fit_leaves_the_callers_generator_and_threads_alone(walk) -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.filterwarnings("ignore")  # other libraries' warnings: catching them is not for threads
+def test_fits_in_threads_do_not_share_their_chance(walk) -> None:
+    def point(seed: int) -> np.ndarray:
+        return forecast.fit(walk, **{**TINY, "epochs": 3, "dropout": 0.3}, seed=seed).predict()["lstm"].to_numpy()
+
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(point, range(3)))
+    for seed, values in enumerate(together):
+        np.testing.assert_array_equal(values, point(seed))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {}, {"init": "chrono", "core": "gru"}, {"head": "categorical"}, {"head": "student-t"}, {"head": "gaussian"},
+        {"core": "esn", "hidden": 20}, {"core": "segrnn", "lookback": 12}, {"core": "cnn", "lookback": 12},
+        {"core": "mlp", "lookback": 12}, {"mode": "window", "lookback": 12, "decoder": "recurrent"},
+    ],
+)  # fmt: skip
+def test_loading_takes_no_random_number(walk, tmp_path, settings: dict) -> None:
+    model = forecast.fit(walk, **{**TINY, "epochs": 1, **settings})
+    path = model.save(tmp_path / "run")
+    before = torch.get_rng_state()
+    again = Model.load(path)
+    assert torch.equal(before, torch.get_rng_state())
+    pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
+    tensors = [*again.network.parameters(), *again.network.buffers()]
+    assert {(part.dtype, part.device.type) for part in tensors} == {(torch.float32, "cpu")}
+
+
+def test_a_sound_reservoir_loads_whatever_would_be_drawn(walk, tmp_path) -> None:
+    """So few connections that most draws have no cycle, and are refused."""
+    for seed in range(100):
+        try:
+            model = forecast.fit(walk, horizon=1, core="esn", hidden=3, connections=0.3, seed=seed)
+            break
+        except UsageError as error:
+            assert "without a cycle" in str(error)
+    path = model.save(tmp_path / "run")
+    for seed in range(10):
+        torch.manual_seed(seed)
+        pd.testing.assert_frame_equal(Model.load(path).predict(), model.predict(), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mode": "window", "lookback": 12}, {"strategy": "recursive"}, {"core": "esn", "hidden": 20}]
+)
+def test_nets_are_float32_whatever_the_default_type(walk, tmp_path, settings: dict) -> None:
+    settings = {**TINY, "epochs": 1, **settings}
+    expected = forecast.fit(walk, **settings).predict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = forecast.fit(walk, **settings)
+        assert torch.get_default_dtype() == torch.float64
+        pd.testing.assert_frame_equal(model.predict(), expected, check_exact=True)
+        again = Model.load(model.save(tmp_path / "run"))
+        pd.testing.assert_frame_equal(again.predict(walk), expected, check_exact=True)
+        rows = np.arange(100, 110)
+        np.testing.assert_array_equal(again.forecast_rows(walk, rows).point, model.forecast_rows(walk, rows).point)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_covariates_of_every_role(make_panel) -> None:
     rng = np.random.default_rng(2)
     n = 300
@@ -388,8 +452,9 @@ def test_a_gpu_model_loads_on_a_cpu(walk, tmp_path) -> None:
     pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
 
 
-def test_an_accelerator_that_is_not_there(walk) -> None:
-    if torch.cuda.is_available():
+@pytest.mark.parametrize("name", ["cuda", "tpu", "warp"])
+def test_an_accelerator_that_is_not_there(walk, name: str) -> None:
+    if name == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has one")
     with pytest.raises(UsageError, match="accelerator"):
-        forecast.fit(walk, **TINY, accelerator="gpu")
+        forecast.fit(walk, **TINY, accelerator=name)
