@@ -263,5 +263,6 @@ def filled(make: Callable[[], N], weights: Mapping[str, Tensor]) -> N:
     with torch.device("meta"):
         network = make()
     # copies in torch's own memory: matrix products may round differently where memory is not aligned alike
-    network.load_state_dict({name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}, assign=True)
+    own = {name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}
+    network.load_state_dict(own, assign=True)
     return network

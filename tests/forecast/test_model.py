@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -295,12 +296,12 @@ def test_loading_takes_no_random_number(walk, tmp_path, settings: dict) -> None:
 
 def test_a_sound_reservoir_loads_whatever_would_be_drawn(walk, tmp_path) -> None:
     """So few connections that most draws have no cycle, and are refused."""
+    found = []
     for seed in range(100):
-        try:
-            model = forecast.fit(walk, horizon=1, core="esn", hidden=3, connections=0.3, seed=seed)
+        with contextlib.suppress(UsageError):
+            found.append(forecast.fit(walk, horizon=1, core="esn", hidden=3, connections=0.3, seed=seed))
             break
-        except UsageError as error:
-            assert "without a cycle" in str(error)
+    [model] = found
     path = model.save(tmp_path / "run")
     for seed in range(10):
         torch.manual_seed(seed)
