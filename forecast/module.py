@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from forecast.config import Config
 from forecast.nn.cores import State, detach_state, reset_state
+from forecast.nn.head import masked_mean
 from forecast.nn.network import Network
 from pipelines.batches import Batch
 from pipelines.errors import TrainingError
@@ -93,19 +94,22 @@ class ForecastModule(pl.LightningModule):
             features, carry = net.run(batch.x, batch.static, state)
         self._state = detach_state(carry)
         loss = net.loss(net.params(features, batch), batch)
-        return loss + self._penalty(features) if self._penalised else loss
+        return loss + self._penalty(features, batch.counted) if self._penalised else loss
 
-    def _penalty(self, features: Tensor) -> Tensor:
+    def _penalty(self, features: Tensor, counted: Tensor) -> Tensor:
         """Activation and temporal activation regularisation of ``features [B, K, D]`` (Merity et al. 2017, 1708.01009).
 
-        The mean square of the features, and of their change from one step to the next.
+        The mean square of the features, and of their change from one step to the next, over the steps of the stream
+        ``counted [B, K]`` (no padding, and what chunks share once) or all steps of a window.
         """
         train = self.config.train
+        counted = counted.expand(-1, features.shape[1])  # of a window, [B, 1]: its last step, which counts
         penalty = features.new_zeros(())
         if train.activation:
-            penalty = penalty + train.activation * features.square().mean()
+            penalty = penalty + train.activation * masked_mean(features.square().mean(-1), counted)
         if train.slowness and features.shape[1] > 1:
-            penalty = penalty + train.slowness * features.diff(dim=1).square().mean()
+            change = features.diff(dim=1).square().mean(-1)
+            penalty = penalty + train.slowness * masked_mean(change, counted[:, 1:])
         return penalty
 
     def on_train_epoch_start(self) -> None:
