@@ -236,7 +236,11 @@ def conclusion(found: Flow, config: Config, steps: int) -> str:
         return f"gradients explode: {far} steps back they are {times}: {remedy}"
     if found.verdict == "vanish":
         gone = f"gradients vanish beyond {found.reach} steps (below {_percent(GONE)} of the largest)"
+        if not window and found.reach > steps:
+            return f"{gone}, but k2 is only {steps}: a longer k2, up to {found.reach}, may learn more"
         nothing = f"{what} above {max(found.reach, 1)} buys nothing"
+        if gated and config.model.init == "chrono":
+            return f"{gone}, though gates began open (model.init=chrono): {nothing}"
         if gated:
             return f"{gone}: {nothing}, unless gates begin open (model.init=chrono)"
         return f"{gone}: use lstm or gru, or {nothing}" if core in RECURRENT else f"{gone}: {nothing}"
