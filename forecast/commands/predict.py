@@ -36,6 +36,7 @@ def predict(
         if sorted(map(key, panel.target.split(", "))) != sorted(map(key, saved.target.split(", "))):
             screen.show_warnings([f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read."])
     forecast = model.predict(panel)
+    screen.show_warnings(model.notes)
     history: Any = model.panel
     if json:
         screen.emit(

@@ -430,6 +430,26 @@ def test_too_short(make_panel) -> None:
         forecast.fit(make_panel(np.arange(1.0, 20)), horizon=5)
 
 
+@pytest.mark.parametrize("strategy", ["direct", "recursive"])
+def test_a_series_shorter_than_a_window_has_no_forecast_and_is_named(make_panel, tmp_path, strategy: str) -> None:
+    y = np.sin(np.arange(300) / 4)
+    panel = make_panel({"long": y, "short": y[:25]}, freq="h", start="2020-01-01")
+    model = forecast.fit(panel, **TINY, mode="window", lookback=30, strategy=strategy)
+    found = model.predict()
+    columns = [name for name in found if name.startswith("lstm")]
+    at = found["unique_id"] == "short"
+    assert found.loc[at, columns].isna().all(axis=None) and found.loc[~at, columns].notna().all(axis=None)
+    ends = panel.offsets[1:] - 1
+    np.testing.assert_array_equal(model.reaches(panel, ends), [True, False])
+    np.testing.assert_allclose(model.forecast_rows(panel, ends).point.ravel(), found["lstm"], rtol=1e-5)
+    assert model.notes == ("no forecast for short: fewer rows than a window of this model reads (30).",)
+    again = Model.load(model.save(tmp_path / "run"))
+    assert again.notes == model.notes
+    stamps = panel.grid.after(found.loc[at, "cutoff"].iloc[0], 5)
+    again.update(pd.DataFrame({"unique_id": "short", "ds": stamps, "y": y[25:30]}))
+    assert again.notes == () and again.predict()["lstm"].notna().all()
+
+
 def test_window_longer_than_the_data(make_panel) -> None:
     with pytest.raises(TooShortError, match="--lookback"):
         forecast.fit(make_panel(np.arange(1.0, 80)), horizon=2, mode="window", lookback=70, epochs=1)
