@@ -6,12 +6,14 @@ one after the first ``k1`` steps.
 
 A Lightning batch is a :class:`forecast.data.Bundle` of several chunks with one update each, so this module
 optimises by hand (through Lightning's ``manual_backward`` where precision, strategy or a hook has a part in it) and
-clips by the value and the norm in the configuration; leave ``Trainer(gradient_clip_val=...)`` unset.
+clips by the value and the norm in the configuration; leave ``Trainer(gradient_clip_val=...)`` unset. Under a Trainer
+of your own steps are counted (``max_steps``; ``ModelCheckpoint(every_n_train_steps=...)`` looks after a bundle), and a
+checkpoint holds the averaged weights, which ``module.average.swap()`` puts into the net.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -38,12 +40,23 @@ class WeightAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network, self.decay, self.count = network, decay, 0
         self.values = [weight.detach().clone() for weight in network.parameters()]
+        self._placed = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"values": [mean.clone() for mean in self.values], "count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.values, self.count = [mean.clone() for mean in state["values"]], int(state["count"])
+        self._placed = False
 
     @torch.no_grad()
     def update(self) -> None:
         weights = [weight.detach() for weight in self.network.parameters()]
-        if self.count == 0:  # the Trainer may have moved the network to its device since
+        if not self._placed:  # the Trainer may have moved the network to its device since
             self.values = [mean.to(weight.device) for mean, weight in zip(self.values, weights, strict=True)]
+            self._placed = True
         self.count += 1
         decay = min(self.decay, (1 + self.count) / (10 + self.count))
         torch._foreach_lerp_(self.values, weights, 1.0 - decay)
@@ -76,6 +89,7 @@ class ForecastModule(pl.LightningModule):
         self._penalised = bool(config.train.activation or config.train.slowness)
         self.automatic_optimization = False
         self._state: State | None = None
+        self.alone = False  # under run_trainer, where nobody reads Lightning's count of steps
         self.updates = 0
         self.mean_loss: Tensor | None = None
 
@@ -130,14 +144,17 @@ class ForecastModule(pl.LightningModule):
         )  # fmt: skip
 
     def training_step(self, bundle: Iterable[Batch], batch_idx: int) -> None:
-        # the plain optimiser: Lightning's wrapper adds bookkeeping of steps that nobody reads to every update
-        optimizer = self.optimizers(use_pl_optimizer=False)
+        # the plain optimiser where nobody reads the steps that Lightning's wrapper counts at some cost to every update
+        optimizer = self.optimizers(use_pl_optimizer=not self.alone)
+        most = -1 if self.alone or self._trainer is None else self.trainer.max_steps
         backward = Tensor.backward if self._nobody_listens() else self.manual_backward
         weights = list(self.network.parameters())
         limit, bound = self.config.train.clip, self.config.train.clip_value
         total: Tensor | None = None
         count = 0
         for batch in bundle:
+            if 0 <= most <= self.global_step:
+                break
             loss = self.chunk_loss(batch)
             optimizer.zero_grad()  # type: ignore[union-attr]
             backward(loss)
@@ -163,6 +180,16 @@ class ForecastModule(pl.LightningModule):
                     "values with "
                     "`forecast data check`.",
                 )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["updates"] = self.updates
+        if self.average is not None:
+            checkpoint["average"] = self.average.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.updates = checkpoint.get("updates", self.updates)
+        if self.average is not None and "average" in checkpoint:
+            self.average.load_state_dict(checkpoint["average"])
 
     def configure_optimizers(self) -> Any:
         train = self.config.train
