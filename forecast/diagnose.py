@@ -13,7 +13,7 @@ same draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from forecast.diagnose_flow import GONE, Flow, flow, stretches
 from forecast.diagnose_probe import Probe, Training
 from forecast.diagnose_units import Units, saturation
 from forecast.family import FAMILY
+from forecast.idle import warn_idle
 from forecast.model import Model, build_network
 from forecast.sections import RECURRENT
 from forecast.surroundings import seeded
@@ -121,7 +122,7 @@ def _curves(found: Flow) -> dict[str, Any]:
 
 def diagnose(
     subject: Model | Panel | Path | str,
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     *,
     lags: int | None = None,
     origins: int = ORIGINS,
@@ -151,9 +152,10 @@ def diagnose(
         raise UsageError(f"lags is {lags}, expected 2 to {LONGEST:,}.", hint="By default as many as k2 says.")
     training: Training | None = None
     if isinstance(subject, Panel):
-        config = (config or Config()).override(**settings)
-        refuse(config)
-        model, training = watched_fit(subject, config, progress)
+        asked = Config.of(config).override(**settings)
+        refuse(asked)
+        warn_idle(asked, config, settings)
+        model, training = watched_fit(subject, asked, progress)
     else:
         if config is not None or settings:
             raise UsageError(

@@ -18,6 +18,7 @@ from torch import Tensor
 from forecast.config import Config
 from forecast.data import Span, StreamData
 from forecast.family import FAMILY
+from forecast.idle import warn_idle
 from forecast.model import Model, build_network
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead
@@ -72,7 +73,7 @@ class History:
 
 def fit(
     panel: Panel,
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
     initial: Mapping[str, Tensor] | None = None,
@@ -89,7 +90,8 @@ def fit(
 
     Args:
         panel: series in natural units.
-        config: configuration; ``settings`` such as ``horizon=10`` or ``model__hidden=32`` override it.
+        config: configuration, or its nested values; ``settings`` such as ``horizon=10`` or ``model__hidden=32``
+            override it. What is named here and does nothing (``loss`` under a quantile head) is warned of.
         progress: called a few times a second with a :class:`Progress`.
         initial: weights by name to start from instead of fresh ones (a warm refit); the rest is fitted anew.
         checked: told ``(updates, stop loss)`` after every look at the stop span; may raise to end training.
@@ -113,9 +115,10 @@ def fit(
             f"fit got {type(panel).__name__}, expected a Panel.",
             hint="Make one: pipelines.load('AAPL'), pipelines.read_csv('plant.csv') or pipelines.from_frame(frame).",
         )
-    config = (config or Config()).override(**settings)
+    asked = Config.of(config).override(**settings)
+    warn_idle(asked, config, settings)
     _check_values(panel)
-    config = settle(config, panel, until)
+    config = settle(asked, panel, until)
     spans = cut_spans(panel, config, until)
     began = time.perf_counter()
     with seeded(config.train.seed), threads(config.train.threads):

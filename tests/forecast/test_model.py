@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import forecast
+from forecast.config import Config
 from forecast.model import Model
 from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
 from pipelines.grid import Grid
@@ -284,7 +285,7 @@ def test_fits_in_threads_do_not_share_their_chance(walk) -> None:
     ],
 )  # fmt: skip
 def test_loading_takes_no_random_number(walk, tmp_path, settings: dict) -> None:
-    model = forecast.fit(walk, **{**TINY, "epochs": 1, **settings})
+    model = forecast.fit(walk, Config.make(None, **{**TINY, "epochs": 1, **settings}))
     path = model.save(tmp_path / "run")
     before = torch.get_rng_state()
     again = Model.load(path)
@@ -312,11 +313,11 @@ def test_a_sound_reservoir_loads_whatever_would_be_drawn(walk, tmp_path) -> None
     "settings", [{}, {"mode": "window", "lookback": 12}, {"strategy": "recursive"}, {"core": "esn", "hidden": 20}]
 )
 def test_nets_are_float32_whatever_the_default_type(walk, tmp_path, settings: dict) -> None:
-    settings = {**TINY, "epochs": 1, **settings}
-    expected = forecast.fit(walk, **settings).predict()
+    config = Config.make(None, **{**TINY, "epochs": 1, **settings})
+    expected = forecast.fit(walk, config).predict()
     torch.set_default_dtype(torch.float64)
     try:
-        model = forecast.fit(walk, **settings)
+        model = forecast.fit(walk, config)
         assert torch.get_default_dtype() == torch.float64
         pd.testing.assert_frame_equal(model.predict(), expected, check_exact=True)
         again = Model.load(model.save(tmp_path / "run"))

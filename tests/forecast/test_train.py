@@ -70,7 +70,8 @@ def test_the_mean_around_the_best_weights_can_be_kept(make_panel) -> None:
 @pytest.mark.parametrize("mode", ["stream", "window"])
 def test_the_best_weights_are_kept(random_walk, mode: str) -> None:
     """What comes back scores on the stop span what the history says was best, not what was last."""
-    model = fit(random_walk, **TINY, epochs=60, patience=60, mode=mode, lookback=20, lr=0.03, kind="price")
+    window = {"mode": "window", "lookback": 20} if mode == "window" else {"mode": "stream"}
+    model = fit(random_walk, **TINY, **window, epochs=60, patience=60, lr=0.03, kind="price")
     history = model.facts["training"]
     losses = [check["stop_loss"] for check in history["checks"]]
     assert history["best_stop_loss"] == min(losses) < losses[-1]
