@@ -150,6 +150,22 @@ class Config(Section):
         except ValidationError as error:
             raise _friendly(error) from None
 
+    @classmethod
+    def of(cls, given: Config | Mapping[str, Any] | None) -> Config:
+        """``given`` itself, one made from its nested values, or the default one.
+
+        Raises:
+            UsageError: neither of them, or values :meth:`make` refuses.
+        """
+        if given is None or isinstance(given, Config):
+            return given or cls()
+        if isinstance(given, Mapping):
+            return cls.make(given)
+        raise UsageError(
+            f"config is {type(given).__name__}, expected a Config or nested values.",
+            hint='Such as {"model": {"core": "gru"}}, or name the settings: core="gru".',
+        )
+
     def override(self, **dotted: Any) -> Config:
         """A copy with flat or dotted names changed.
 

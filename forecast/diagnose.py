@@ -13,14 +13,13 @@ same draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from forecast.callable_module import make_callable
 from forecast.config import Config
@@ -28,9 +27,10 @@ from forecast.diagnose_flow import GONE, Flow, flow, stretches
 from forecast.diagnose_probe import Probe, Training
 from forecast.diagnose_units import Units, saturation
 from forecast.family import FAMILY
+from forecast.idle import warn_idle
 from forecast.model import Model, build_network
 from forecast.sections import RECURRENT
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.threads import threads
 from pipelines.errors import UsageError
 from pipelines.panel import Panel
@@ -122,7 +122,7 @@ def _curves(found: Flow) -> dict[str, Any]:
 
 def diagnose(
     subject: Model | Panel | Path | str,
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     *,
     lags: int | None = None,
     origins: int = ORIGINS,
@@ -152,9 +152,10 @@ def diagnose(
         raise UsageError(f"lags is {lags}, expected 2 to {LONGEST:,}.", hint="By default as many as k2 says.")
     training: Training | None = None
     if isinstance(subject, Panel):
-        config = (config or Config()).override(**settings)
-        refuse(config)
-        model, training = watched_fit(subject, config, progress)
+        asked = Config.of(config).override(**settings)
+        refuse(asked)
+        warn_idle(asked, config, settings)
+        model, training = watched_fit(subject, asked, progress)
     else:
         if config is not None or settings:
             raise UsageError(
@@ -211,11 +212,10 @@ def examine(
     prepared = model.pipeline.transform(train)
     longest = int(prepared.lengths.max()) - len(prepared.unit)
     wanted = lags or (steps if config.data.mode == "window" else max(2, min(steps, longest, LONGEST)))
-    with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
+    with seeded(config.train.seed), threads(config.train.threads):
+        fresh = build_network(config, model.pipeline)
         stretch = stretches(prepared, config, wanted, origins)
         found = flow(model.network, stretch)
-        torch.manual_seed(config.train.seed)
-        fresh = build_network(config, model.pipeline)
         for mine, theirs in zip(fresh.buffers(), model.network.buffers(), strict=True):
             mine.copy_(theirs)  # classes lie where training put them
         begin = flow(fresh, stretch)
@@ -238,7 +238,11 @@ def conclusion(found: Flow, config: Config, steps: int) -> str:
         return f"gradients explode: {far} steps back they are {times}: {remedy}"
     if found.verdict == "vanish":
         gone = f"gradients vanish beyond {found.reach} steps (below {_percent(GONE)} of the largest)"
+        if not window and found.reach > steps:
+            return f"{gone}, but k2 is only {steps}: a longer k2, up to {found.reach}, may learn more"
         nothing = f"{what} above {max(found.reach, 1)} buys nothing"
+        if gated and config.model.init == "chrono":
+            return f"{gone}, though gates began open (model.init=chrono): {nothing}"
         if gated:
             return f"{gone}: {nothing}, unless gates begin open (model.init=chrono)"
         return f"{gone}: use lstm or gru, or {nothing}" if core in RECURRENT else f"{gone}: {nothing}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ from forecast.config import Config, default_of
 from forecast.data import Span, StreamData
 from forecast.family import FAMILY
 from forecast.folder import versions
+from forecast.idle import idle_in_generator, warn_idle
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead, check_temperature, draw
 from forecast.nn.cores import State
-from forecast.nn.network import Network
+from forecast.nn.network import Network, filled
 from forecast.spans import threads_for
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.symbols import Symbols, Tokens, from_json, symbols_of
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
@@ -96,16 +97,20 @@ class Generator:
     @classmethod
     def fit(
         cls, sequence: Any, core: str | None = None, *, bins: int | None = None, heldout: float = 0.1,
-        config: Config | None = None, progress: Callable[[Progress], None] | None = None, **settings: Any,
+        config: Config | Mapping[str, Any] | None = None, progress: Callable[[Progress], None] | None = None,
+        **settings: Any,
     ) -> Generator:  # fmt: skip
         """Learn a text, a list of tokens (int or str), or a series of numbers made discrete.
+
+        Threads of one process train in turn, as by ``forecast.fit``.
 
         Args:
             sequence: what to learn, in order.
             core: ``lstm``, ``gru``, ``rnn`` or another net that runs as a stream; ``None``: that of ``config``.
             bins: ranges a series of numbers is cut into; 32 for floats.
             heldout: share at the end that is scored and not learned.
-            config: configuration to start from; ``core`` and ``settings`` override it.
+            config: configuration to start from, or its nested values; ``core`` and ``settings`` override it. What is
+                named here and does nothing is warned of.
             progress: told now and then how far it is, as by ``forecast.fit``.
             settings: as for ``forecast.fit``: ``hidden=128``, ``layers=2``, ``updates=3000``, ``lr=0.005``, ``seed=1``.
 
@@ -127,10 +132,11 @@ class Generator:
         if symbols.kind == "numbers":  # ranges are learned, so from what is learned from alone
             symbols = symbols_of(sequence[:train], 32 if bins is None else bins)
         tokens = symbols.encode(sequence)
-        config = _settle(config or Config(), core, train, len(symbols), settings)
+        asked = Config.of(config).override(**({} if core is None else {"model.core": core}), **settings)
+        warn_idle(asked, config, settings, idle_in_generator)
+        config = _settle(asked, train, len(symbols))
         clock = time.perf_counter()
-        with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
-            torch.manual_seed(config.train.seed)
+        with seeded(config.train.seed), threads(config.train.threads):
             network = SymbolNet(config, len(symbols))
             losses, updates = _train(network, _prepare(tokens[:train]), config, progress)
             generator = cls(config, symbols, network, {})
@@ -240,8 +246,7 @@ class Generator:
         document = storage.load_json(folder / "generator.json")
         try:
             config, symbols = Config.make(document["config"]), from_json(document["symbols"])
-            network = SymbolNet(config, len(symbols))
-            network.load_state_dict(load_file(folder / "weights.safetensors"))
+            network = filled(lambda: SymbolNet(config, len(symbols)), load_file(folder / "weights.safetensors"))
         except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError, UsageError) as error:
             raise ArtifactError(
                 f"{folder} does not hold what its manifest promises ({error}).", hint="Fit and save it again."
@@ -250,13 +255,12 @@ class Generator:
         return cls(config, symbols, network, document["facts"])
 
 
-def _settle(config: Config, core: str | None, length: int, symbols: int, settings: dict[str, Any]) -> Config:
+def _settle(asked: Config, length: int, symbols: int) -> Config:
     """The configuration of a generator for ``length`` tokens; nothing is left on auto.
 
     Truncated BPTT over 64 steps, at most an eighth of the sequence; as many lanes as leave eight updates a pass, up
     to 32; passes for ``train.updates`` updates.
     """
-    asked = config.override(**({} if core is None else {"model.core": core}), **settings)
     core = asked.model.core
     if asked.data.mode == "window" or not FAMILY[core].streams or asked.model.bidirectional:
         raise UsageError(
@@ -291,6 +295,7 @@ def _settle(config: Config, core: str | None, length: int, symbols: int, setting
 _FIXED: dict[str, Any] = {
     "data.kind": "sensor", "data.mode": "stream", "data.horizon": 1, "data.season": 1, "data.log": False,
     "data.anchor": "none", "data.scale": "one", "data.unit": "one", "model.head": "categorical", "model.skip": 0,
+    "model.decoder": "direct",
 }  # fmt: skip
 """What makes the net of a forecast one of symbols."""
 

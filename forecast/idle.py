@@ -1,12 +1,16 @@
-"""Settings that a configuration holds but nothing reads: `forecast fit` and `generate` say so.
+"""Settings that a configuration holds but nothing reads: `forecast fit` and `generate` say so, as do their functions.
 
 They are not refused, because one configuration may serve several nets (a backtest, a study), which is also why those
-commands say nothing.
+commands say nothing. Functions warn of what was named in the call alone, not of what a :class:`Config` brought along.
 """
 
 from __future__ import annotations
 
-from forecast.config import Config, default_of
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from forecast.config import Config, default_of, locate
 from forecast.family import FAMILY
 from forecast.sections import POINT_HEADS
 
@@ -20,8 +24,7 @@ _GRADIENT = tuple(
 )  # fmt: skip
 _OF_FORECASTS = (
     "data.strategy", "data.scaler", "data.short", "data.long", "data.features", "data.volatility", "data.calendar",
-    "data.clip", "data.lookback", "model.decoder", "model.quantiles", "model.loss", "model.kernel", "model.segment",
-    *_ESN,
+    "data.clip", "data.lookback", "model.quantiles", "model.loss", "model.kernel", "model.segment", *_ESN,
 )  # fmt: skip
 
 
@@ -66,6 +69,25 @@ def idle_in_generator(config: Config) -> list[str]:
         _OF_FORECASTS: "a generator reads symbols, not values",
     }
     return [text for names, why in rules.items() for text in _asked_in_vain(config, names, why)]
+
+
+def warn_idle(
+    config: Config, given: Any, settings: Mapping[str, Any], find: Callable[[Config], list[str]] = idle
+) -> None:
+    """Warn the caller's caller (``UserWarning``) of settings that the call named and that do nothing.
+
+    Args:
+        config: what came of them.
+        given: the call's configuration; nested values count as named, a :class:`Config` does not.
+        settings: the call's settings by name.
+        find: what does nothing in a configuration.
+    """
+    named = {".".join(locate(name)) for name in settings}
+    for section, part in given.items() if isinstance(given, Mapping) else ():
+        named |= {f"{section}.{field}" for field in part}
+    for sentence in find(config):
+        if sentence.partition("=")[0] in named:
+            warnings.warn(sentence, UserWarning, stacklevel=3)
 
 
 def _asked_in_vain(config: Config, names: tuple[str, ...], why: str) -> list[str]:

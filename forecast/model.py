@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from forecast import reader, recursion, storage
 from forecast.config import Config
 from forecast.folder import pack, read_panel, unpack, versions, write_panel
-from forecast.nn.network import Network
+from forecast.nn.network import Network, filled
 from forecast.reader import Standing
 from forecast.threads import threads
 from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline, require_future
+from pipelines.where import plural, some
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -124,11 +125,23 @@ class Model:
             self._pending = []
         return self._panel
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of :meth:`predict`, a sentence each: series too short to forecast."""
+        if self.lookback is None or self._panel is None:
+            return ()
+        short = [
+            name for name, rows in zip(self._panel.ids, self._whole().lengths, strict=True) if rows < self.lookback
+        ]
+        reason = f"fewer rows than a window of this model reads ({self.lookback})"
+        return (f"no forecast for {some(short)}: {reason}.",) if short else ()
+
     # -- forecasting ---------------------------------------------------------------------------
     def predict(self, panel: Panel | None = None) -> pd.DataFrame:
         """The next ``H`` steps of every series: ``unique_id, ds, cutoff, <model>, <model>-lo-90, <model>-hi-90, ...``.
 
-        With a direction head also ``<model>-up``: the probability of a value above the last one.
+        With a direction head also ``<model>-up``: the probability of a value above the last one. In window mode a
+        series with fewer rows than a window has no forecast: NaN, as in :meth:`forecast_rows`; :attr:`notes` names it.
 
         Args:
             panel: history to read from its start, instead of going on from where the model stands; the model then
@@ -137,15 +150,17 @@ class Model:
         Raises:
             UsageError: no history was read yet, or a series is unknown.
             DataError: known-future covariates do not reach ``H`` steps ahead.
-            TooShortError: in window mode, a series has fewer rows than a window.
+            TooShortError: in window mode, every series has fewer rows than a window.
         """
         if panel is not None:
             self.read(panel)
         history, standing = self._position()
         require_future(history, self._last, self.horizon)
-        if self.lookback is not None and self._shortest() < self.lookback:
+        short = self._whole().lengths < (self.lookback or 1)
+        if short.all():
             raise TooShortError(
-                f"a series has {self._shortest()} rows, a window of this model reads {self.lookback}.",
+                f"the longest series has {plural(int(self._whole().lengths.max()), 'row')}, a window of this model "
+                f"reads {self.lookback}.",
                 hint="Give more history, or fit with a shorter --lookback.",
             )
         series_at = self.pipeline.positions(history.ids)
@@ -157,6 +172,7 @@ class Model:
                 out = recursion.roll(self.network, self.pipeline, standing, series_at, ahead, self.lookback)
             else:
                 out = reader.forecast(self.network, standing)
+        out[short] = np.nan
         times = self.pipeline.to_fit(history)
         found = self.natural(rows, out, standing.anchor, standing.scale, series_at, times).columns(self.name)
         frames = []
@@ -190,6 +206,13 @@ class Model:
             else:
                 out = reader.read(self.network, prepared, at, self.lookback)[0].astype(np.float64)
         return out, prepared.anchor[at], prepared.scale[at], series
+
+    def reaches(self, panel: Panel, rows: Index) -> NDArray[np.bool_]:
+        """``[M]`` which origins ``rows`` of ``panel`` have a forecast: of a fitted series, behind a whole window."""
+        owner = np.searchsorted(panel.offsets, rows, side="right") - 1
+        fitted = np.isin(panel.ids, self.pipeline.fitted.ids)[owner]
+        enough: NDArray[np.bool_] = rows - panel.offsets[owner] + 1 >= (self.lookback or 1)
+        return fitted & enough
 
     def read(self, panel: Panel) -> Model:
         """Read a history from its first row; the model then stands behind its last."""
@@ -320,8 +343,7 @@ class Model:
             panel = read_panel(folder)
             pipeline = Pipeline.from_json(document["pipeline"]).knowing(panel)
             weights = load_file(folder / "weights.safetensors")
-            network = build_network(config, pipeline)
-            network.load_state_dict(weights)
+            network = filled(lambda: build_network(config, pipeline), weights)
             model = cls(config, pipeline, network, document["calibration"], document["facts"])
             model._stand(panel, unpack(load_file(folder / "state.safetensors")))
         except (KeyError, TypeError, RuntimeError, OSError, SafetensorError, UsageError, DataError) as error:
@@ -349,9 +371,6 @@ class Model:
         if history is None:
             raise UsageError("the model has read no history yet.", hint="Call predict(panel) or read(panel).")
         return history
-
-    def _shortest(self) -> int:
-        return int(self._whole().lengths.min())
 
     def natural(
         self, rows: Index, out: Array | NDArray[np.float32], anchor: Array, scale: Array, series: Index,

@@ -6,12 +6,14 @@ one after the first ``k1`` steps.
 
 A Lightning batch is a :class:`forecast.data.Bundle` of several chunks with one update each, so this module
 optimises by hand (through Lightning's ``manual_backward`` where precision, strategy or a hook has a part in it) and
-clips by the value and the norm in the configuration; leave ``Trainer(gradient_clip_val=...)`` unset.
+clips by the value and the norm in the configuration; leave ``Trainer(gradient_clip_val=...)`` unset. Under a Trainer
+of your own steps are counted (``max_steps``; ``ModelCheckpoint(every_n_train_steps=...)`` looks after a bundle), and a
+checkpoint holds the averaged weights, which ``module.average.swap()`` puts into the net.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from forecast.config import Config
 from forecast.nn.cores import State, detach_state, reset_state
+from forecast.nn.head import masked_mean
 from forecast.nn.network import Network
 from pipelines.batches import Batch
 from pipelines.errors import TrainingError
@@ -37,12 +40,23 @@ class WeightAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network, self.decay, self.count = network, decay, 0
         self.values = [weight.detach().clone() for weight in network.parameters()]
+        self._placed = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"values": [mean.clone() for mean in self.values], "count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.values, self.count = [mean.clone() for mean in state["values"]], int(state["count"])
+        self._placed = False
 
     @torch.no_grad()
     def update(self) -> None:
         weights = [weight.detach() for weight in self.network.parameters()]
-        if self.count == 0:  # the Trainer may have moved the network to its device since
+        if not self._placed:  # the Trainer may have moved the network to its device since
             self.values = [mean.to(weight.device) for mean, weight in zip(self.values, weights, strict=True)]
+            self._placed = True
         self.count += 1
         decay = min(self.decay, (1 + self.count) / (10 + self.count))
         torch._foreach_lerp_(self.values, weights, 1.0 - decay)
@@ -75,6 +89,7 @@ class ForecastModule(pl.LightningModule):
         self._penalised = bool(config.train.activation or config.train.slowness)
         self.automatic_optimization = False
         self._state: State | None = None
+        self.alone = False  # under run_trainer, where nobody reads Lightning's count of steps
         self.updates = 0
         self.mean_loss: Tensor | None = None
 
@@ -93,19 +108,22 @@ class ForecastModule(pl.LightningModule):
             features, carry = net.run(batch.x, batch.static, state)
         self._state = detach_state(carry)
         loss = net.loss(net.params(features, batch), batch)
-        return loss + self._penalty(features) if self._penalised else loss
+        return loss + self._penalty(features, batch.counted) if self._penalised else loss
 
-    def _penalty(self, features: Tensor) -> Tensor:
+    def _penalty(self, features: Tensor, counted: Tensor) -> Tensor:
         """Activation and temporal activation regularisation of ``features [B, K, D]`` (Merity et al. 2017, 1708.01009).
 
-        The mean square of the features, and of their change from one step to the next.
+        The mean square of the features, and of their change from one step to the next, over the steps of the stream
+        ``counted [B, K]`` (no padding, and what chunks share once) or all steps of a window.
         """
         train = self.config.train
+        counted = counted.expand(-1, features.shape[1])  # of a window, [B, 1]: its last step, which counts
         penalty = features.new_zeros(())
         if train.activation:
-            penalty = penalty + train.activation * features.square().mean()
+            penalty = penalty + train.activation * masked_mean(features.square().mean(-1), counted)
         if train.slowness and features.shape[1] > 1:
-            penalty = penalty + train.slowness * features.diff(dim=1).square().mean()
+            change = features.diff(dim=1).square().mean(-1)
+            penalty = penalty + train.slowness * masked_mean(change, counted[:, 1:])
         return penalty
 
     def on_train_epoch_start(self) -> None:
@@ -126,14 +144,17 @@ class ForecastModule(pl.LightningModule):
         )  # fmt: skip
 
     def training_step(self, bundle: Iterable[Batch], batch_idx: int) -> None:
-        # the plain optimiser: Lightning's wrapper adds bookkeeping of steps that nobody reads to every update
-        optimizer = self.optimizers(use_pl_optimizer=False)
+        # the plain optimiser where nobody reads the steps that Lightning's wrapper counts at some cost to every update
+        optimizer = self.optimizers(use_pl_optimizer=not self.alone)
+        most = -1 if self.alone or self._trainer is None else self.trainer.max_steps
         backward = Tensor.backward if self._nobody_listens() else self.manual_backward
         weights = list(self.network.parameters())
         limit, bound = self.config.train.clip, self.config.train.clip_value
         total: Tensor | None = None
         count = 0
         for batch in bundle:
+            if 0 <= most <= self.global_step:
+                break
             loss = self.chunk_loss(batch)
             optimizer.zero_grad()  # type: ignore[union-attr]
             backward(loss)
@@ -159,6 +180,16 @@ class ForecastModule(pl.LightningModule):
                     "values with "
                     "`forecast data check`.",
                 )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["updates"] = self.updates
+        if self.average is not None:
+            checkpoint["average"] = self.average.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.updates = checkpoint.get("updates", self.updates)
+        if self.average is not None and "average" in checkpoint:
+            self.average.load_state_dict(checkpoint["average"])
 
     def configure_optimizers(self) -> Any:
         train = self.config.train

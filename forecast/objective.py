@@ -5,7 +5,9 @@ What is behind the seal is fetched by :meth:`Sealed.open`, once, after the last 
 
 Assumptions, named: a fold's test span is cut into :data:`BLOCKS` parts of equal length whose errors a per-fold
 pruner compares pair by pair; several series count alike, each in units of its own naive error; a pinball score is
-the mean over the net's quantiles, and naive's is that of its point forecast for all of them, half its absolute error.
+the mean over the net's quantiles, and naive's is that of its point forecast for all of them, half its absolute error;
+what no configuration or not this one can forecast (a series without training rows in the fold, origins in front of the
+longest window searched) is left out of the error and counted.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from forecast import baselines, frames, metrics
 from forecast.config import Config
 from forecast.contenders import FittedNet
 from forecast.cuts import Cut, Refit, plan
+from forecast.family import FAMILY
+from forecast.ranges import Choice
 from forecast.space import Space
 from forecast.spans import Spans
 from forecast.study import FAILURE, TrialFailed
@@ -34,6 +38,7 @@ from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
 from pipelines.prepared import Prepared
 from pipelines.spec import PipelineSpec
+from pipelines.where import plural
 
 Metric = Literal["mae", "pinball"]
 METRICS: tuple[str, ...] = ("mae", "pinball")
@@ -100,6 +105,7 @@ class Fold:
     panel: Panel  # up to the last target
     rows: NDArray[np.int64]
     unit: pd.Series  # naive mean absolute error by series
+    truths: int  # known values a forecast could be compared with, by origin and step
 
 
 class Preparations:
@@ -118,8 +124,12 @@ class Preparations:
         return prepare
 
 
-def folds_of(sealed: Sealed, horizon: int, count: int) -> list[Fold]:
+def folds_of(sealed: Sealed, horizon: int, count: int, lookback: int = 1) -> list[Fold]:
     """The folds of the development span, earliest first; training spans grow.
+
+    Args:
+        lookback: rows up to an origin, at least: so that nets with windows of other lengths are scored on the same
+            origins (on all where none has so many).
 
     Raises:
         TooShortError: the development span cannot hold them.
@@ -135,8 +145,23 @@ def folds_of(sealed: Sealed, horizon: int, count: int) -> list[Fold]:
         naive = baselines.make("naive", 1).fit(part).predict(part, rows, horizon)
         frame = frames.result_frame(part, rows, {"naive": naive})
         error = (frame["y"] - frame["naive"]).abs().groupby(frame["unique_id"].astype(str)).mean()
-        found.append(Fold(cut, cut.fold.train(panel), part, rows, error[error > 0]))
+        unit = error[error > 0]
+        truths = int((frame["y"].notna() & frame["unique_id"].astype(str).isin(unit.index)).sum())
+        owner = np.searchsorted(part.offsets, rows, side="right") - 1
+        enough = rows - part.offsets[owner] + 1 >= lookback
+        found.append(Fold(cut, cut.fold.train(panel), part, rows[enough] if enough.any() else rows, unit, truths))
     return found
+
+
+def longest_window(space: Space) -> int:
+    """Rows of the longest window that a configuration of ``space`` reads; 1 where all read streams."""
+    data, model, cores = space.base.data, space.base.model, space.ranges.get("model.core")
+    names = [model.core, *(str(value) for value in cores.values)] if isinstance(cores, Choice) else [model.core]
+    windows = data.mode == "window" or model.bidirectional or not all(FAMILY[name].streams for name in names)
+    if not windows and not {"data.mode", "model.bidirectional"} & set(space.ranges):
+        return 1
+    one = space.ranges.get("data.lookback")
+    return int(max(data.lookback, *one.values) if isinstance(one, Choice) else one.high if one else data.lookback)
 
 
 class WalkForward:
@@ -159,7 +184,7 @@ class WalkForward:
     ) -> None:  # fmt: skip
         self.space, self.metric, self.also, self.by_epoch = space, metric, also, by_epoch
         self.horizon = space.base.data.horizon
-        self.folds = folds_of(sealed, self.horizon, folds)
+        self.folds = folds_of(sealed, self.horizon, folds, longest_window(space))
         self.preparations = Preparations()
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
@@ -201,14 +226,23 @@ class WalkForward:
             )  # fmt: skip
             took = time.perf_counter() - clock
             training += took
-            blocks, inside = self._blocks(fold, FittedNet(model))
+            blocks, inside, scored = self._blocks(fold, FittedNet(model), model.reaches(fold.panel, fold.rows))
+            if fold.truths and not scored:
+                raise failed(
+                    trial,
+                    f"nothing of fold {number} could be forecast: its {plural(fold.truths, 'value')} lie in series "
+                    "without training rows or in front of the first whole window.",
+                )
             error = float(np.mean(blocks))
             if not math.isfinite(error):
                 raise failed(trial, f"the error of fold {number} is {error}.")
             errors.append(error)
             if inside is not None:
                 covered.append(inside)
-            done.append({"cutoff": str(fold.cut.fold.cutoff), "error": error, "coverage": inside, "seconds": took})
+            done.append({
+                "cutoff": str(fold.cut.fold.cutoff), "error": error, "coverage": inside, "seconds": took,
+                "missing": fold.truths - scored,
+            })  # fmt: skip
             trial.set_user_attr("folds", done)
             if self.also is None and not self.by_epoch:
                 for block, value in enumerate(blocks):
@@ -220,14 +254,23 @@ class WalkForward:
             return mean
         return mean, training if self.also == "seconds" else float(np.mean(covered))
 
-    def _blocks(self, fold: Fold, net: FittedNet) -> tuple[NDArray[np.float64], float | None]:
-        """Errors ``[BLOCKS]`` of ``net`` in units of the fold's naive error, and how far coverage is off."""
+    def _blocks(
+        self, fold: Fold, net: FittedNet, reached: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], float | None, int]:
+        """Errors ``[BLOCKS]`` of ``net`` in units of the fold's naive error, how far coverage is off, truths scored.
+
+        Args:
+            reached: ``[M]`` the origins of the fold that ``net`` can forecast from; all by default. A forecast that is
+                missing elsewhere is an error.
+        """
         found = net.forecast(fold.panel, fold.rows, self.horizon)
         bounds = found.bounds
-        frame = frames.result_frame(fold.panel, fold.rows, found.columns("net"))
+        told = np.ones(len(fold.rows), np.bool_) if reached is None else reached
+        columns = found.columns("net") | {"told": np.repeat(told[:, None], self.horizon, axis=1)}
+        frame = frames.result_frame(fold.panel, fold.rows, columns)
         unit = fold.unit.reindex(frame["unique_id"].astype(str)).to_numpy(np.float64)
         y = frame["y"].to_numpy(np.float64)
-        usable = ~np.isnan(y) & (unit > 0)
+        usable = ~np.isnan(y) & (unit > 0) & frame["told"].to_numpy()
         if self.metric == "mae":
             losses = metrics.absolute(y, frame["net"].to_numpy(np.float64))
         else:
@@ -244,7 +287,7 @@ class WalkForward:
             low, high = (frame[name].to_numpy(np.float64) for name in metrics.interval("net", level))
             inside = float(np.mean(((low <= y) & (y <= high))[usable])) if usable.any() else math.nan
             off = abs(inside - level / 100)
-        return np.array(values or [math.nan]), off
+        return np.array(values or [math.nan]), off, int(usable.sum())
 
 
 def failed(trial: optuna.Trial, reason: str) -> TrialFailed:

@@ -87,12 +87,12 @@ def read(
     slot = np.full(len(prepared.x), -1, np.int64)
     slot[origins] = np.arange(len(origins))
     pieces = pieces_of(prepared)
-    features = torch.zeros(len(pieces), network.core.out_features)
+    features = torch.zeros(len(pieces), network.core.out_features, dtype=torch.float32)
     if lookback is None:
         core = network.initial(len(pieces))
         for low in range(0, len(pieces), READ_LANES):
             _read_group(network, source, pieces[low : low + READ_LANES], slot, out, core, features, low)
-        recent = torch.zeros(len(pieces), 0, prepared.x.shape[1])
+        recent = torch.zeros(len(pieces), 0, prepared.x.shape[1], dtype=torch.float32)
     else:
         core = ()
         _read_windows(network, source, prepared, origins, lookback, out)

@@ -94,7 +94,7 @@ def stand_at(
     at = prepared.offsets[series] + position
     x, static = torch.from_numpy(prepared.x), torch.from_numpy(prepared.static)
     if lookback is None:
-        recent = torch.zeros(len(at), 0, x.shape[1])
+        recent = torch.zeros(len(at), 0, x.shape[1], dtype=torch.float32)
         features, core = _walk(network, prepared, x, static, series, position)
     else:  # where there are fewer rows the first is repeated in front; such an origin has no forecast
         rows = np.maximum(at[:, None] - lookback + 1 + np.arange(lookback), prepared.offsets[series][:, None])
@@ -118,8 +118,8 @@ def _walk(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Features ``[M, D]`` and the core's state ``[M, ...]`` of a stream, read from origin to origin."""
     now = network.initial(len(prepared.lengths))
-    kept = tuple(torch.zeros(len(series), *part.shape[1:]) for part in now)
-    features = torch.zeros(len(series), network.core.out_features)
+    kept = tuple(part.new_zeros(len(series), *part.shape[1:]) for part in now)
+    features = torch.zeros(len(series), network.core.out_features, dtype=torch.float32)
     for origins, first, count in strides(series, position):
         which = torch.from_numpy(series[origins])
         rows = (prepared.offsets[series[origins]] + first)[:, None] + np.arange(count)

@@ -23,7 +23,6 @@ scikit-learn itself is never hidden: this module is ``forecast.sklearn``, and im
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral
@@ -42,7 +41,7 @@ from forecast.family import FAMILY
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
 from forecast.spans import segment_of, threads_for
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.trainer import run_trainer
@@ -66,7 +65,6 @@ _FOREIGN = {
     "train.keep": "there is no stop span, so the last weights are kept",
 }
 _AT_ONCE = 1024  # windows predicted in one go
-_ALONE = threading.Lock()  # torch's generator belongs to the process: threads that train at once would share it
 
 
 class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,7 +80,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             channels of the oldest step first); ``None`` is 1 for flat ``X``, and what ``X`` says if it is 3-D.
         anchor: ``"none"`` forecasts the value itself. ``"last"`` forecasts the change from the newest value of the
             first channel, and shows the net that channel relative to it: for windows of a target that drifts, such
-            as prices. The first channel and ``y`` must then be in one unit, so scale neither of them before.
+            as prices. The first channel and ``y`` must then be in one unit, so scale neither of them before. ``None``
+            is ``"none"``, and ``"last"`` for segrnn, which knows nothing else.
         epochs: passes over the windows; ``None``: as many as make about 1500 updates, at least two.
         batch: windows an update; ``None``: 32.
         lr: step size; ``None``: 0.002.
@@ -114,7 +113,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         dropout: float | None = None,
         loss: str = "mse",
         channels: int | None = None,
-        anchor: str = "none",
+        anchor: str | None = None,
         epochs: int | None = None,
         batch: int | None = None,
         lr: float | None = None,
@@ -142,6 +141,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train a fresh net on the windows ``X`` and their targets ``y`` (see the class for shapes).
+
+        Threads of one process train in turn, processes side by side.
 
         Raises:
             UsageError: a parameter is wrong; it is also a ValueError.
@@ -212,8 +213,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _settle(self, rows: int, horizon: int) -> Config:
         """The configuration of a fit on ``rows`` windows; nothing in it is left ``"auto"``."""
-        if self.anchor not in ("none", "last"):
-            raise UsageError(f"anchor is {self.anchor!r}, expected 'none' or 'last'.")
+        if self.anchor not in (None, "none", "last"):
+            raise UsageError(f"anchor is {self.anchor!r}, expected 'none' or 'last', or None.")
         if self.batch is not None and (not isinstance(self.batch, Integral) or self.batch < 1):
             raise UsageError(f"batch is {self.batch!r}, expected a whole number of at least 1, or None.")
         usable = [name for name, member in FAMILY.items() if member.gradient and member.windows]
@@ -222,9 +223,23 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 f"core {self.core!r} does not learn by gradients on windows, which is all that is done here.",
                 hint=f"Use one of {', '.join(usable)}, or forecast.fit with a panel.",
             )
+        defaults: Mapping[str, Any] = FAMILY[self.core].defaults if self.core in tuple(FAMILY) else {}
+        usual = defaults.get("data.anchor", "none")
+        anchor = usual if self.anchor is None else self.anchor
+        if self.core == "segrnn" and anchor != usual:
+            raise UsageError(
+                f"segrnn forecasts the change from the newest value; anchor is {anchor!r}.",
+                hint="Leave anchor out, or use anchor='last'.",
+            )
+        if self.core in tuple(FAMILY) and not FAMILY[self.core].covariates and self.channels_ > 1:
+            raise UsageError(
+                f"{self.core} reads the first channel alone; here channels is {self.channels_}.",
+                hint="Give windows of one channel, such as X[:, :, :1], or use another core, such as lstm or cnn.",
+            )
         chance = check_random_state(self.random_state)
         seed = self.random_state if isinstance(self.random_state, Integral) else chance.randint(2**31 - 1)
-        given = {full: getattr(self, name) for name, full in _OWN.items()} | {"train.seed": seed} | self._further()
+        given = {full: getattr(self, name) for name, full in _OWN.items()}
+        given |= {"train.seed": seed, "data.anchor": anchor} | self._further()
         plain = {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in given.items()
@@ -292,8 +307,7 @@ def _train(prepared: Prepared, config: Config) -> Network:
     data, train = config.data, config.train
     epochs = int(train.epochs)
     span = Span(pieces_of(prepared), prepared.observed)
-    with _ALONE, threads(train.threads), torch.random.fork_rng(devices=cuda_devices()):
-        torch.manual_seed(train.seed)
+    with seeded(train.seed), threads(train.threads):
         network = Network(config, prepared.x.shape[1], 0, 0, torch.from_numpy(prepared.unit))
         average = WeightAverage(network, train.average) if train.average else None
         stream = StreamData(

@@ -11,9 +11,23 @@ from collections.abc import Iterator
 
 import torch
 
+_ALONE = threading.RLock()  # torch's generators belong to the process: threads that train at once would share them
+
 
 def cuda_devices() -> list[int]:
     return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from torch's generators seeded with ``seed``, and put them back afterwards.
+
+    One thread at a time: others wait, so equal seeds give equal nets however many threads train. What is inside may
+    seed again (a fit inside a callback of another).
+    """
+    with _ALONE, torch.random.fork_rng(devices=cuda_devices()):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor
 from forecast.config import Config
 from forecast.data import Span, StreamData
 from forecast.family import FAMILY
+from forecast.idle import warn_idle
 from forecast.model import Model, build_network
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead
@@ -25,7 +26,7 @@ from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
 from forecast.stop import calibrate, position_in, stop_loss, stop_plan
-from forecast.surroundings import cuda_devices
+from forecast.surroundings import seeded
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.trainer import run_trainer
@@ -72,7 +73,7 @@ class History:
 
 def fit(
     panel: Panel,
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
     initial: Mapping[str, Tensor] | None = None,
@@ -84,9 +85,13 @@ def fit(
 ) -> Model:
     """Train on the first span of ``panel``, stop by the second, never look at the third, read all of it.
 
+    Equal seeds give equal nets on one machine. Threads of one process train in turn, as torch's generator is one for
+    all of them; processes train side by side.
+
     Args:
         panel: series in natural units.
-        config: configuration; ``settings`` such as ``horizon=10`` or ``model__hidden=32`` override it.
+        config: configuration, or its nested values; ``settings`` such as ``horizon=10`` or ``model__hidden=32``
+            override it. What is named here and does nothing (``loss`` under a quantile head) is warned of.
         progress: called a few times a second with a :class:`Progress`.
         initial: weights by name to start from instead of fresh ones (a warm refit); the rest is fitted anew.
         checked: told ``(updates, stop loss)`` after every look at the stop span; may raise to end training.
@@ -110,13 +115,13 @@ def fit(
             f"fit got {type(panel).__name__}, expected a Panel.",
             hint="Make one: pipelines.load('AAPL'), pipelines.read_csv('plant.csv') or pipelines.from_frame(frame).",
         )
-    config = (config or Config()).override(**settings)
+    asked = Config.of(config).override(**settings)
+    warn_idle(asked, config, settings)
     _check_values(panel)
-    config = settle(config, panel, until)
+    config = settle(asked, panel, until)
     spans = cut_spans(panel, config, until)
     began = time.perf_counter()
-    with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
-        torch.manual_seed(config.train.seed)
+    with seeded(config.train.seed), threads(config.train.threads):
         pipeline, prepared = (prepare or prepare_rows)(panel, pipeline_spec(config), spans)
         network = build_network(config, pipeline)
         if initial is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from forecast.module import ForecastModule
 from forecast.sections import TrainConfig
 from forecast.surroundings import interruptible, quiet
 from pipelines.errors import UsageError
@@ -31,10 +32,12 @@ def run_trainer(
                 max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
                 enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0, use_distributed_sampler=False,
             )  # fmt: skip
-        except (ValueError, RuntimeError, MisconfigurationException) as error:
+        except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
             raise UsageError(
                 f"accelerator {train.accelerator!r} cannot be used ({error}).", hint="Use auto or cpu."
             ) from error
+        if isinstance(module, ForecastModule):
+            module.alone = True
         try:
             with interruptible():
                 trainer.fit(module, datamodule=data)
@@ -45,3 +48,6 @@ def run_trainer(
                 f"this processor cannot train {core} in {train.precision} (oneDNN: {error}).",
                 hint="Leave train.precision at 32-true, or use a GPU.",
             ) from error
+        finally:
+            if isinstance(module, ForecastModule):
+                module.alone = False

@@ -39,6 +39,7 @@ class Batch:
     mask: Any  # [B, K, H] True where a target is observed, inside the span and counted here
     reset: Any  # [B]
     stride: int
+    counted: Any = None  # [B, K] steps that exist and that no chunk before counted, whatever their targets
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def gather(source: Resident, chunk: Chunk) -> Batch:
         x=x, future=source.unfold(ahead, horizon, -2).swapaxes(-1, -2), static=source.static[chunk.series],
         level=values[..., : context + count], y=source.unfold(values[..., context + 1 :], horizon, -1),
         anchor=take(source.anchor, begin, count), scale=take(source.scale, begin, count),
-        mask=target_ok & origin_ok[..., None], reset=chunk.reset, stride=chunk.stride,
+        mask=target_ok & origin_ok[..., None], reset=chunk.reset, stride=chunk.stride, counted=valid,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def predict(
         screen.show_doubts(panel.notes)
         screen.show_warnings(_cold(model, saved, panel))
     forecast = model.predict(panel)
+    screen.show_warnings(model.notes)
     history: Any = model.panel
     if json:
         screen.emit(

@@ -27,7 +27,7 @@ class CategoricalHead(Head):
     def __init__(self, features: int, horizon: int, quantiles: tuple[float, ...], classes: int = 40) -> None:
         super().__init__(features, horizon, classes)
         self.quantiles = quantiles
-        self.register_buffer("levels", torch.tensor(quantiles), persistent=False)
+        self.register_buffer("levels", torch.tensor(quantiles, device="cpu"), persistent=False)
         self.register_buffer("edges", torch.linspace(-3, 3, classes + 1).repeat(horizon, 1))
 
     @torch.no_grad()

@@ -33,7 +33,7 @@ class GaussianHead(Head):
     def __init__(self, features: int, horizon: int, quantiles: tuple[float, ...]) -> None:
         super().__init__(features, horizon, 2)
         self.quantiles = quantiles
-        levels = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64))
+        levels = torch.special.ndtri(torch.tensor(quantiles, dtype=torch.float64, device="cpu"))
         self.register_buffer("normal", levels.to(torch.float32), persistent=False)
 
     def loss(self, params: Tensor, y: Tensor, mask: Tensor, now: Tensor | None = None) -> Tensor:
@@ -60,7 +60,7 @@ class StudentHead(Head):
         super().__init__(features, horizon, 3)
         self.quantiles = quantiles
         terms = [quantile_terms(q) for q in quantiles if q < 0.5]
-        table = torch.tensor(np.array(terms).reshape(-1, TERMS).T, dtype=torch.float32)
+        table = torch.tensor(np.array(terms).reshape(-1, TERMS).T, dtype=torch.float32, device="cpu")
         self.register_buffer("terms", table, persistent=False)
 
     @staticmethod

@@ -81,6 +81,8 @@ def _reservoir(size: int, connections: float, radius: float) -> Tensor:
     """
     keep = torch.rand(size, size) < min(1.0, connections / size)
     w = (2 * torch.rand(size, size, dtype=torch.float64) - 1) * keep
+    if w.is_meta:  # a shape to be filled (forecast.nn.network.filled): nothing was drawn
+        return w.to(torch.get_default_dtype())
     found = float(torch.linalg.eigvals(w).abs().max())
     if found < 1e-6:
         raise UsageError(

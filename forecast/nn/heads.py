@@ -115,7 +115,7 @@ class QuantileHead(Head):
         super().__init__(features, horizon, len(quantiles))
         self.quantiles = quantiles
         self.middle = quantiles.index(0.5)
-        self.register_buffer("levels", torch.tensor(quantiles), persistent=False)
+        self.register_buffer("levels", torch.tensor(quantiles, device="cpu"), persistent=False)
 
     def forecast(self, params: Tensor) -> Tensor:
         location, *raw = params.unbind(-1)

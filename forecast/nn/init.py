@@ -6,16 +6,33 @@ Jozefowicz et al. 2015). ``identity`` starts the recurrent matrices at the ident
 (IRNN, Le et al. 2015). ``chrono`` opens the gates that keep, each for a time of its own between one and
 ``memory`` steps (Tallec & Ollivier 2018, arXiv 1804.11188): a forget gate of one half loses a gradient in
 ten steps, and nothing farther back can then be learned. ``torch`` leaves torch's own uniform draw.
-All draws come from torch's global generator.
+All draws come from torch's global generator. Nets are float32 whatever torch's default type is (:func:`single`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 INITS = ("orthogonal", "identity", "chrono", "torch")
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+
+
+@contextmanager
+def single() -> Iterator[None]:
+    """What is made inside is float32, and drawn as such, where the caller made another type torch's default."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @torch.no_grad()

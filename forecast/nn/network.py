@@ -7,7 +7,8 @@ data, so the recurrent state stays small.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from forecast.nn.cores import Core, State, build_core
 from forecast.nn.decoder import RecurrentDecoder
 from forecast.nn.dropout import Dropout
 from forecast.nn.heads import build_head
+from forecast.nn.init import single
 from forecast.nn.segrnn import SegmentCore, SegmentDecoder
 from pipelines.batches import Batch
 
@@ -144,6 +146,8 @@ def _decoder(
 class Network(nn.Module):
     """The net of one configuration.
 
+    Made under ``torch.device("meta")`` it is a shape without weights, for which nothing is drawn: :func:`filled`.
+
     Args:
         features, future, static: columns of the batch's ``x``, ``future`` and ``static``.
         unit: ``[H]`` training units of the residual (see :class:`pipelines.Pipeline`).
@@ -152,6 +156,7 @@ class Network(nn.Module):
 
     unit: Tensor
 
+    @single()
     def __init__(self, config: Config, features: int, future: int, static: int, unit: Tensor, series: int = 1) -> None:
         super().__init__()
         model, horizon = config.model, len(unit)
@@ -244,3 +249,20 @@ class Network(nn.Module):
         """Mean loss of the head over the targets the batch allows."""
         now = self.now(batch) if self.head.reads_now else None
         return self.head.loss(params, self.target(batch), batch.mask, now)
+
+
+N = TypeVar("N", bound=Network)
+
+
+def filled(make: Callable[[], N], weights: Mapping[str, Tensor]) -> N:
+    """The net that ``make()`` gives, with ``weights`` in place of those it would draw: no random number is taken.
+
+    Raises:
+        RuntimeError: they belong to a net of another shape.
+    """
+    with torch.device("meta"):
+        network = make()
+    # copies in torch's own memory: matrix products may round differently where memory is not aligned alike
+    own = {name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}
+    network.load_state_dict(own, assign=True)
+    return network

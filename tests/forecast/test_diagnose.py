@@ -22,7 +22,7 @@ from forecast.family import FAMILY
 from forecast.long_memory import delayed_recall, recall_origins, recall_settings
 from forecast.model import build_network
 from forecast.module import ForecastModule
-from forecast.nn.cores import build_core
+from forecast.nn.cores import build_core, reset_state
 from forecast.spans import pipeline_spec, settle
 from forecast.tensors import device_chunks, tensors_of
 from pipelines.batches import gather
@@ -124,6 +124,10 @@ def test_conclusions() -> None:
         "gradients vanish beyond 6 steps (below 1 % of the largest): use lstm or gru, or k2 above 6 buys nothing"
     )
     assert "k2 above 6 buys nothing, unless gates begin open" in said(decay, "lstm")
+    chrono = said(decay, "lstm", init="chrono")
+    assert chrono.endswith("though gates began open (model.init=chrono): k2 above 6 buys nothing")
+    for core in ("rnn", "gru"):
+        assert said(decay, core, steps=4).endswith("but k2 is only 4: a longer k2, up to 6, may learn more")
     assert "lookback above 6 buys nothing" in said(decay, mode="window")
     assert said(np.ones(20)) == (
         "gradients reach the whole of k2 = 20, where they are still 100 % of the largest: a longer k2 may learn more"
@@ -274,6 +278,33 @@ def test_penalties_are_what_they_say(sensors, setting: str) -> None:
     torch.testing.assert_close(held - plain, 2.0 * size)
     gradients = [torch.autograd.grad(loss, network.core.rnn.weight_hh_l0)[0] for loss in (plain, held)]
     assert not torch.allclose(*gradients, rtol=1e-3)
+
+
+@pytest.mark.parametrize("setting", ["activation", "slowness"])
+def test_penalties_count_what_the_loss_counts(make_panel, setting: str) -> None:
+    """Padding, idle lanes and the rows that chunks share (k2 > k1) weigh nothing, or once."""
+    panel = make_panel({"long": np.sin(np.arange(90) / 3), "short": np.cos(np.arange(37) / 5)}, freq="h")
+    config, prepared, network = build(panel, "lstm")
+    module = ForecastModule(network, config.override(**{setting: 2.0}))
+    plain = ForecastModule(network, config)
+    source, seen = tensors_of(prepared, None, CPU), 0
+    for chunk in plan_streams(pieces_of(prepared), 3, 16, 24):
+        batch = gather(source, device_chunks([chunk], CPU)[0])
+        state = reset_state(module._state or network.initial(3), batch.reset)
+        with torch.no_grad():
+            first, carry = network.run(batch.x[:, : batch.stride], batch.static, state)
+            rest = network.run(batch.x[:, batch.stride :], batch.static, carry)[0]
+            features = torch.cat([first, rest], dim=1)
+            sizes = []
+            for lane, low, high in zip(features, chunk.counted_from, chunk.valid, strict=True):
+                value = lane if setting == "activation" else torch.cat([lane[:1] * torch.nan, lane.diff(dim=0)])
+                part = value[low:high].square()
+                sizes.append(part[~part.isnan()])
+            added = module.chunk_loss(batch) - plain.chunk_loss(batch)
+        seen += int((chunk.valid - chunk.counted_from).clip(0).sum())
+        every = torch.cat(sizes)
+        torch.testing.assert_close(added, 2.0 * every.sum() / max(1, len(every)), rtol=1e-4, atol=1e-6)
+    assert seen == 127
 
 
 def test_momentum_and_sgd(sensors) -> None:

@@ -84,7 +84,7 @@ def test_fits_predicts_saves_loads_updates_and_audits_clean(
     core: str, head: str, mode: str, short, tmp_path: Path
 ) -> None:
     before = short.up_to(short.ds[FIRST - 1])
-    model = forecast.fit(before, **settings(core, head, mode))
+    model = forecast.fit(before, Config.make(None, **settings(core, head, mode)))
     frame = model.predict()
     assert len(frame) == 2 * 3
     assert np.isfinite(frame.drop(columns=["unique_id", "ds", "cutoff"]).to_numpy(np.float64)).all()

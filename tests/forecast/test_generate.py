@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,24 @@ def test_the_same_seed_learns_the_same_weights() -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.filterwarnings("ignore")  # other libraries' warnings: catching them is not for threads
+def test_threads_learn_in_turn() -> None:
+    def learn(seed: int) -> str:
+        small = {"hidden": 8, "dropout": 0.3, "updates": 30, "heldout": 0.0}
+        return Generator.fit(LINE * 5, "gru", seed=seed, **small).sample(LINE[:2], 40)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(learn, range(3))) == [learn(seed) for seed in range(3)]
+
+
+def test_loading_takes_no_random_number(generator: Generator, tmp_path) -> None:
+    path = generator.save(tmp_path / "run")
+    before = torch.get_rng_state()
+    again = Generator.load(path)
+    assert torch.equal(before, torch.get_rng_state())
+    assert again.sample("a", 10) == generator.sample("a", 10)
+
+
 def test_bits_are_the_cross_entropy_of_one_pass(generator: Generator) -> None:
     text = LINE * 9  # longer than a chunk
     tokens = torch.from_numpy(generator.symbols.encode(text))
@@ -110,6 +129,8 @@ def test_what_makes_no_generator_is_refused() -> None:
         Generator.fit(LINE, "mlp")
     with pytest.raises(UsageError, match="reads windows"):
         Generator.fit(LINE, bidirectional=True)
+    with pytest.raises(UsageError, match=r"model\.decoder is 'recurrent', a generator has 'direct'"):
+        Generator.fit(LINE, decoder="recurrent")
     with pytest.raises(UsageError, match="Did you mean"):
         Generator.fit(LINE, hiden=4)
     with pytest.raises(UsageError, match="heldout"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+import forecast
 from forecast.config import Config
 from forecast.family import FAMILY
+from forecast.generate import Generator
 from forecast.idle import idle, idle_in_generator
 from forecast.presets import PRESETS, preset_values
+from pipelines.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,6 @@ def test_presets_hold_nothing_idle(name: str) -> None:
         ({"train": {"patience": 3, "lr": 0.01}}, ["train.patience=3 does nothing: a generator trains to the end"]),
         ({"data": {"holdout": 0.3, "k1": 16}}, ["data.holdout=0.3 does nothing: a generator holds out"]),
         ({"model": {"classes": 7, "hidden": 8}}, ["model.classes=7 does nothing: a generator has as many"]),
-        ({"model": {"decoder": "recurrent"}}, ["model.decoder=recurrent does nothing: a generator reads symbols"]),
         ({}, []),
     ],
 )
@@ -56,3 +58,46 @@ def test_a_generator_says_what_it_does_not_read(settings: dict[str, dict[str, ob
     found = idle_in_generator(Config.make(settings))
     assert len(found) == len(said)
     assert all(sentence.startswith(start) for sentence, start in zip(found, said, strict=True))
+
+
+QUICK = {"hidden": 4, "updates": 4, "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"loss": "mse"}, r"model\.loss=mse does nothing"),
+        ({"lookback": 30}, r"data\.lookback=30 does nothing"),
+        ({"classes": 7}, r"model\.classes=7 does nothing"),
+        ({"model__kernel": 5}, r"model\.kernel=5 does nothing"),
+    ],
+)
+def test_a_fit_warns_of_what_its_call_named(random_walk, settings: dict[str, object], said: str) -> None:
+    with pytest.warns(UserWarning, match=said) as caught:
+        forecast.fit(random_walk, **settings, **QUICK)
+    assert [(one.filename, len(caught)) for one in caught] == [(__file__, 1)]
+
+
+def test_nested_values_are_a_configuration_and_named_in_the_call(random_walk) -> None:
+    with pytest.warns(UserWarning, match=r"model\.loss=mse does nothing"):
+        model = forecast.fit(random_walk, {"model": {"loss": "mse", "core": "gru"}, "train": {"updates": 4}}, hidden=4)
+    assert (model.config.model.core, model.config.model.hidden) == ("gru", 4)
+    with pytest.raises(UsageError, match="Did you mean"):
+        forecast.fit(random_walk, {"model": {"hiden": 4}})
+    with pytest.raises(UsageError, match="config is str") as caught:
+        forecast.fit(random_walk, "gru")
+    assert 'core="gru"' in str(caught.value.hint)
+
+
+def test_what_a_configuration_brings_along_is_not_warned_of(random_walk) -> None:
+    """Presets, and one configuration for several nets; warnings are errors here."""
+    forecast.fit(random_walk, Config.make({"model": {"loss": "mse"}}), **QUICK)
+
+
+def test_a_diagnosis_and_a_generator_warn_too(random_walk) -> None:
+    with pytest.warns(UserWarning, match=r"model\.loss=mse does nothing") as caught:
+        forecast.diagnose(random_walk, loss="mse", **QUICK)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match=r"data\.holdout=0\.3 does nothing: a generator") as caught:
+        Generator.fit("to be or not to be, " * 9, holdout=0.3, **QUICK)
+    assert [one.filename for one in caught] == [__file__]

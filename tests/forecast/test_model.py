@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 import forecast
+from forecast.config import Config
 from forecast.model import Model
 from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
 from pipelines.grid import Grid
@@ -262,6 +265,69 @@ def test_fit_leaves_the_callers_generator_and_threads_alone(walk) -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.filterwarnings("ignore")  # other libraries' warnings: catching them is not for threads
+def test_fits_in_threads_do_not_share_their_chance(walk) -> None:
+    def point(seed: int) -> np.ndarray:
+        return forecast.fit(walk, **{**TINY, "epochs": 3, "dropout": 0.3}, seed=seed).predict()["lstm"].to_numpy()
+
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(point, range(3)))
+    for seed, values in enumerate(together):
+        np.testing.assert_array_equal(values, point(seed))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {}, {"init": "chrono", "core": "gru"}, {"head": "categorical"}, {"head": "student-t"}, {"head": "gaussian"},
+        {"core": "esn", "hidden": 20}, {"core": "segrnn", "lookback": 12}, {"core": "cnn", "lookback": 12},
+        {"core": "mlp", "lookback": 12}, {"mode": "window", "lookback": 12, "decoder": "recurrent"},
+    ],
+)  # fmt: skip
+def test_loading_takes_no_random_number(walk, tmp_path, settings: dict) -> None:
+    model = forecast.fit(walk, Config.make(None, **{**TINY, "epochs": 1, **settings}))
+    path = model.save(tmp_path / "run")
+    before = torch.get_rng_state()
+    again = Model.load(path)
+    assert torch.equal(before, torch.get_rng_state())
+    pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
+    tensors = [*again.network.parameters(), *again.network.buffers()]
+    assert {(part.dtype, part.device.type) for part in tensors} == {(torch.float32, "cpu")}
+
+
+def test_a_sound_reservoir_loads_whatever_would_be_drawn(walk, tmp_path) -> None:
+    """So few connections that most draws have no cycle, and are refused."""
+    found = []
+    for seed in range(100):
+        with contextlib.suppress(UsageError):
+            found.append(forecast.fit(walk, horizon=1, core="esn", hidden=3, connections=0.3, seed=seed))
+            break
+    [model] = found
+    path = model.save(tmp_path / "run")
+    for seed in range(10):
+        torch.manual_seed(seed)
+        pd.testing.assert_frame_equal(Model.load(path).predict(), model.predict(), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mode": "window", "lookback": 12}, {"strategy": "recursive"}, {"core": "esn", "hidden": 20}]
+)
+def test_nets_are_float32_whatever_the_default_type(walk, tmp_path, settings: dict) -> None:
+    config = Config.make(None, **{**TINY, "epochs": 1, **settings})
+    expected = forecast.fit(walk, config).predict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = forecast.fit(walk, config)
+        assert torch.get_default_dtype() == torch.float64
+        pd.testing.assert_frame_equal(model.predict(), expected, check_exact=True)
+        again = Model.load(model.save(tmp_path / "run"))
+        pd.testing.assert_frame_equal(again.predict(walk), expected, check_exact=True)
+        rows = np.arange(100, 110)
+        np.testing.assert_array_equal(again.forecast_rows(walk, rows).point, model.forecast_rows(walk, rows).point)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_covariates_of_every_role(make_panel) -> None:
     rng = np.random.default_rng(2)
     n = 300
@@ -365,6 +431,26 @@ def test_too_short(make_panel) -> None:
         forecast.fit(make_panel(np.arange(1.0, 20)), horizon=5)
 
 
+@pytest.mark.parametrize("strategy", ["direct", "recursive"])
+def test_a_series_shorter_than_a_window_has_no_forecast_and_is_named(make_panel, tmp_path, strategy: str) -> None:
+    y = np.sin(np.arange(300) / 4)
+    panel = make_panel({"long": y, "short": y[:25]}, freq="h", start="2020-01-01")
+    model = forecast.fit(panel, **TINY, mode="window", lookback=30, strategy=strategy)
+    found = model.predict()
+    columns = [name for name in found if name.startswith("lstm")]
+    at = found["unique_id"] == "short"
+    assert found.loc[at, columns].isna().all(axis=None) and found.loc[~at, columns].notna().all(axis=None)
+    ends = panel.offsets[1:] - 1
+    np.testing.assert_array_equal(model.reaches(panel, ends), [True, False])
+    np.testing.assert_allclose(model.forecast_rows(panel, ends).point.ravel(), found["lstm"], rtol=1e-5)
+    assert model.notes == ("no forecast for short: fewer rows than a window of this model reads (30).",)
+    again = Model.load(model.save(tmp_path / "run"))
+    assert again.notes == model.notes
+    stamps = panel.grid.after(found.loc[at, "cutoff"].iloc[0], 5)
+    again.update(pd.DataFrame({"unique_id": "short", "ds": stamps, "y": y[25:30]}))
+    assert again.notes == () and again.predict()["lstm"].notna().all()
+
+
 def test_window_longer_than_the_data(make_panel) -> None:
     with pytest.raises(TooShortError, match="--lookback"):
         forecast.fit(make_panel(np.arange(1.0, 80)), horizon=2, mode="window", lookback=70, epochs=1)
@@ -388,8 +474,9 @@ def test_a_gpu_model_loads_on_a_cpu(walk, tmp_path) -> None:
     pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
 
 
-def test_an_accelerator_that_is_not_there(walk) -> None:
-    if torch.cuda.is_available():
+@pytest.mark.parametrize("name", ["cuda", "tpu", "warp"])
+def test_an_accelerator_that_is_not_there(walk, name: str) -> None:
+    if name == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has one")
     with pytest.raises(UsageError, match="accelerator"):
-        forecast.fit(walk, **TINY, accelerator="gpu")
+        forecast.fit(walk, **TINY, accelerator=name)

@@ -102,7 +102,7 @@ KINDS += [("lstm", head) for head in ("point", "gaussian", "student-t", "categor
 @pytest.mark.parametrize(("core", "head"), KINDS, ids=["-".join(kind) for kind in KINDS])
 def test_every_core_and_head(core: str, head: str, panel: Panel, tmp_path: Path) -> None:
     data = panel.select(["s2"])
-    model = forecast.fit(data, core=core, head=head, lookback=12, **TINY)
+    model = forecast.fit(data, Config.make(None, core=core, head=head, lookback=12, **TINY))
     frame = model.predict()
     numbers = frame.drop(columns=["unique_id", "ds", "cutoff"]).to_numpy(np.float64)
     assert numbers.shape == (STEPS, 5) and np.isfinite(numbers).all()

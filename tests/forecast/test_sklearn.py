@@ -132,8 +132,8 @@ def test_predictions_have_the_shape_of_y(wave: Windows) -> None:
 
 @pytest.mark.parametrize("core", [name for name, member in FAMILY.items() if member.gradient and member.windows])
 def test_every_core_that_learns_by_gradients(core: str, wave: Windows) -> None:
-    anchor = FAMILY[core].defaults.get("data.anchor", "none")
-    net = quick(core=core, dropout=None, epochs=3, anchor=anchor).fit(wave.X, wave.y)
+    net = quick(core=core, dropout=None, epochs=3).fit(wave.X, wave.y)
+    assert net.config_.data.anchor == ("last" if core == "segrnn" else "none")
     assert np.isfinite(net.predict(wave.X)).all()
     assert net.score(wave.X, wave.y) > -1
 
@@ -353,6 +353,8 @@ def test_sparse_data_is_refused(x: Any, y: Any) -> None:
         ({"batch": "auto"}, "batch is 'auto'"),
         ({"lr": -1.0}, "train.lr"),
         ({"anchor": "mean"}, "'none' or 'last'"),
+        ({"core": "segrnn", "anchor": "none"}, "anchor is 'none'"),
+        ({"core": "segrnn", "channels": 3}, "first channel alone; here channels is 3"),
         ({"channels": 2}, "no whole steps of 2 channels"),
         ({"channels": 0}, "at least 1"),
         ({"channels": 1.5}, "whole number"),

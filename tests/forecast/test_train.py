@@ -50,7 +50,8 @@ def test_a_series_that_never_moves_is_left_out_of_the_verdict_by_name(make_panel
 @pytest.mark.parametrize("mode", ["stream", "window"])
 def test_the_best_weights_are_kept(random_walk, mode: str) -> None:
     """What comes back scores on the stop span what the history says was best, not what was last."""
-    model = fit(random_walk, **TINY, epochs=60, patience=60, mode=mode, lookback=20, lr=0.03, kind="price")
+    window = {"mode": "window", "lookback": 20} if mode == "window" else {"mode": "stream"}
+    model = fit(random_walk, **TINY, **window, epochs=60, patience=60, lr=0.03, kind="price")
     history = model.facts["training"]
     losses = [check["stop_loss"] for check in history["checks"]]
     assert history["best_stop_loss"] == min(losses) < losses[-1]
@@ -157,18 +158,41 @@ def test_k2_above_k1_trains(random_walk) -> None:
         fit(random_walk, **TINY, k1=16, k2=8)
 
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning", "ignore::UserWarning:pytorch_lightning")
-def test_a_module_under_a_trainer_of_your_own(random_walk) -> None:
-    """The parts are usable without fit()."""
-    import pytorch_lightning as pl
-
+def parts_of(panel, average: float = 0.0, **settings):
+    """A module and its data without fit()."""
     from forecast.data import Span, StreamData
     from forecast.model import build_network
-    from forecast.module import ForecastModule
+    from forecast.module import ForecastModule, WeightAverage
     from forecast.spans import cut_spans, pipeline_spec, settle
     from pipelines.batches import rows_before
     from pipelines.pipeline import Pipeline
     from pipelines.plans import pieces_of
+
+    config = settle(Config.make(**TINY, kind="price", **settings), panel)
+    spans = cut_spans(panel, config)
+    pipeline = Pipeline(pipeline_spec(config)).fit(panel, until=spans.train_end)
+    prepared = pipeline.transform(panel)
+    span = Span(pieces_of(prepared, 0, spans.train), rows_before(prepared, spans.train))
+    torch.manual_seed(0)
+    data = StreamData(prepared, span, lanes=2, k1=32, k2=32, lookback=None)
+    network = build_network(config, pipeline)
+    return ForecastModule(network, config, WeightAverage(network, average) if average else None), data
+
+
+def your_trainer(**options):
+    import pytorch_lightning as pl
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return pl.Trainer(**{"enable_checkpointing": False, **quiet, **options})
+
+
+yours = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning", "ignore::UserWarning:pytorch_lightning")
+
+
+@yours
+def test_a_module_under_a_trainer_of_your_own(random_walk) -> None:
+    """The parts are usable without fit()."""
+    import pytorch_lightning as pl
 
     class Ear(pl.Callback):
         heard = 0
@@ -176,26 +200,53 @@ def test_a_module_under_a_trainer_of_your_own(random_walk) -> None:
         def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             self.heard += 1
 
-    config = settle(Config.make(**TINY, kind="price"), random_walk)
-    spans = cut_spans(random_walk, config)
-    pipeline = Pipeline(pipeline_spec(config)).fit(random_walk, until=spans.train_end)
-    prepared = pipeline.transform(random_walk)
-    span = Span(pieces_of(prepared, 0, spans.train), rows_before(prepared, spans.train))
     weights = []
     for ears in ([], [Ear()]):
-        torch.manual_seed(0)
-        data = StreamData(prepared, span, lanes=2, k1=32, k2=32, lookback=None)
-        module = ForecastModule(build_network(config, pipeline), config)
-        trainer = pl.Trainer(
-            max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, accelerator="cpu", callbacks=ears,
-        )  # fmt: skip
-        trainer.fit(module, datamodule=data)
+        module, data = parts_of(random_walk)
+        your_trainer(max_epochs=2, callbacks=ears).fit(module, datamodule=data)
         assert module.updates > 0
         assert module._nobody_listens() is not bool(ears)
         weights.append(module.network.state_dict())
     assert ears[0].heard == module.updates, "hooks around a backward pass are called where there are any"
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@yours
+def test_a_trainer_of_your_own_counts_steps(random_walk, tmp_path: Path) -> None:
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    module, data = parts_of(random_walk)
+    trainer = your_trainer(max_steps=5)
+    trainer.fit(module, datamodule=data)
+    assert (module.updates, trainer.global_step) == (5, 5)
+    module, data = parts_of(random_walk)
+    keeper = ModelCheckpoint(dirpath=tmp_path, save_top_k=-1)
+    your_trainer(max_epochs=2, enable_checkpointing=True, callbacks=[keeper]).fit(module, datamodule=data)
+    assert len(list(tmp_path.glob("*.ckpt"))) == 2
+    assert module.updates > 5
+
+
+@yours
+def test_a_checkpoint_holds_the_averaged_weights(random_walk, tmp_path: Path) -> None:
+    """Going on from it is the same as never having stopped, on the same batches."""
+
+    def parts():
+        module, data = parts_of(random_walk, average=0.9, dropout=0.0)
+        chunks = data.plan()
+        data.plan = lambda: chunks  # the same in every pass
+        return module, data
+
+    whole, data = parts()
+    your_trainer(max_epochs=4).fit(whole, datamodule=data)
+    first, data = parts()
+    trainer = your_trainer(max_epochs=2)
+    trainer.fit(first, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    second, data = parts()
+    your_trainer(max_epochs=4).fit(second, datamodule=data, ckpt_path=tmp_path / "half.ckpt")
+    assert second.updates == whole.updates and second.average.count == whole.average.count == whole.updates
+    for mine, expected in zip(second.average.values, whole.average.values, strict=True):
+        torch.testing.assert_close(mine, expected)
 
 
 def test_calibrated_intervals_cover_on_new_rows(make_panel) -> None:

@@ -417,9 +417,65 @@ def test_the_score_is_the_error_in_units_of_naive(panel: Panel) -> None:
     for metric in ("mae", "pinball"):
         walked = WalkForward(Sealed.cut(panel, 60), space, folds=2, metric=metric)  # type: ignore[arg-type]
         for fold in walked.folds:
-            blocks, off = walked._blocks(fold, Like())  # type: ignore[arg-type]
+            blocks, off, scored = walked._blocks(fold, Like())  # type: ignore[arg-type]
+            assert scored == fold.truths
             assert np.mean(blocks) == pytest.approx(1.0, abs=0.03)  # blocks differ by an origin
             assert off == pytest.approx(0.9)
+
+
+@pytest.fixture(scope="module")
+def late() -> Panel:
+    """Two waves, the second of which begins behind the first fold's cutoff."""
+    from pipelines.grid import Grid
+
+    stamps, rng = pd.date_range("2020-01-01", periods=300), np.random.default_rng(3)
+    y = 10 + np.sin(np.arange(300) / 3) + rng.normal(0, 0.2, 300)
+    parts = [pd.DataFrame({"unique_id": name, "ds": stamps[at:], "y": y[at:]}) for name, at in (("a", 0), ("b", 170))]
+    return Panel(pd.concat(parts, ignore_index=True), Grid("D"))
+
+
+@pytest.mark.usefixtures("unopened")
+def test_a_series_that_begins_late_is_scored_where_it_can_be(late: Panel, tmp_path: Path) -> None:
+    out = tune(late, trials=2, study=tmp_path / "s", **QUICK)
+    assert out.found["trials"]["failed"] == 0
+    first, second = out.found["best"]["folds"]
+    assert first["missing"] > 0 and second["missing"] == 0
+    assert all(np.isfinite(fold["error"]) for fold in (first, second))
+
+
+def test_windows_of_all_lengths_are_scored_on_the_same_origins(late: Panel, tmp_path: Path) -> None:
+    """Origins in front of the longest window searched count for no configuration."""
+    base = Config.make(None, **{**TINY, "mode": "window", "lookback": 5})
+    walked = WalkForward(Sealed.cut(late, 60), make_space(base, {"lookback": [5, 40]}, only=True), folds=2)
+    study = optuna.create_study()
+    folds = []
+    for lookback in (5, 40):
+        study.enqueue_trial({"data.lookback": lookback})
+        study.optimize(walked, n_trials=1)
+        folds.append(study.trials[-1].user_attrs["folds"])
+    assert [fold["missing"] for fold in folds[0]] == [fold["missing"] for fold in folds[1]]
+    short = WalkForward(Sealed.cut(late, 60), make_space(base, NARROW, only=True), folds=2)
+    assert sum(len(fold.rows) for fold in short.folds) > sum(len(fold.rows) for fold in walked.folds)
+
+
+def test_a_trial_that_could_forecast_nothing_says_why(late: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = WalkForward(Sealed.cut(late, 60), make_space(Config.make(None, **TINY), NARROW, only=True), folds=2)
+    monkeypatch.setattr(Model, "reaches", lambda self, panel, rows: np.zeros(len(rows), bool))
+    with pytest.raises(studies.TrialFailed, match=r"nothing of fold 0 could be forecast: its \d+ values lie in series"):
+        walked(optuna.create_study().ask())
+
+
+@pytest.mark.parametrize(
+    ("settings", "longest"),
+    [
+        ({}, 1), ({"core": "cnn", "lookback": 30}, 30), ({"bidirectional": True, "lookback": 30}, 30),
+        ({"mode": "window", "space": {"lookback": {"low": 10, "high": 90}}}, 90),
+        ({"space": {"core": ["gru", "mlp"]}, "lookback": 30}, 30), ({"space": {"core": ["gru", "rnn"]}}, 1),
+    ],
+)  # fmt: skip
+def test_the_longest_window_of_a_space(settings: dict[str, Any], longest: int) -> None:
+    given = {**NARROW, **settings.pop("space", {})}
+    assert objectives.longest_window(make_space(Config.make(None, **settings), given, only=True)) == longest
 
 
 # -- samplers ----------------------------------------------------------------------------------
