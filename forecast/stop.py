@@ -72,31 +72,56 @@ def calibrate(
 ) -> dict[int, Array]:
     """``{level: [H]}`` conformal correction of the bounds, from the stop span (arXiv 1905.03222).
 
-    With ``n`` scored origins the correction is the ``ceil((n + 1) level)``-th smallest score; where there are not so
-    many (few origins) it is the largest, which promises less than ``level``. Recursive forecasts are scored as they
-    will be made, every step ahead from the net's own forecasts of the steps before.
+    See :func:`corrections`. Recursive forecasts are scored as they will be made, every step ahead from the net's own
+    forecasts of the steps before.
     """
     levels = [round(100 * (1 - 2 * q)) for q in config.model.quantiles if q < 0.5]
     quantiles = list(network.head.quantiles)
     scores: dict[int, list[Array]] = {level: [] for level in levels}
+    widths: dict[int, list[Array]] = {level: [] for level in levels}
     if config.data.strategy == "recursive":
         said = _rolled(Model(config, pipeline, network), panel.up_to(spans.stop_end), spans)
     else:
         said = _direct(network, prepared, config, spans)
     for values, target in said:
+        scored = ~np.isnan(target).all(axis=1)
         for level in levels:
             low, high = central(values, quantiles, level)
             scores[level].append(np.maximum(low - target, target - high))
-    out: dict[int, Array] = {}
-    for level in levels:
-        table = np.concatenate(scores[level])
-        table = np.sort(table, axis=0)  # NaN last
-        push = np.zeros(table.shape[1])
-        for h, n in enumerate((~np.isnan(table)).sum(axis=0)):
-            if n:
-                push[h] = table[min(-(-(int(n) + 1) * level // 100), int(n)) - 1, h]
-        out[level] = push
-    return out
+            widths[level].append((high - low)[scored])
+    return {level: corrections(np.concatenate(scores[level]), np.concatenate(widths[level]), level) for level in levels}
+
+
+def corrections(scores: Array, widths: Array, level: int) -> Array:
+    """``[H]`` how far to push out the bounds of the central interval ``level`` (per cent) at every step ahead.
+
+    With ``n`` scores the correction of a step is the ``ceil((n + 1) level)``-th smallest. Where there are not so many
+    (``n`` < 9 at 90 %: the last steps of a short stop span), no score promises ``level``, and the few there are may
+    all be low by chance. Such a step is pushed out by the most of: the largest of its own scores, the correction of
+    the nearest step with enough scores, as a share of the intervals' mean width, and nothing: it never narrows. This
+    assumes that far forecasts miss their intervals by no smaller a share than nearer ones. If no step has enough, the
+    one with the most scores stands in, and less than ``level`` is promised.
+
+    Args:
+        scores: ``[N, H]`` how far outside the bounds the truth lay, negative inside; NaN where it is not known.
+        widths: ``[M, H]`` of the intervals before correction; all zero where the net gives none.
+    """
+    table = np.sort(scores, axis=0)  # NaN last
+    count = (~np.isnan(table)).sum(axis=0)
+    if not count.any():
+        return np.zeros(table.shape[1])
+    rank = -(-(count + 1) * level // 100)
+    own = table[np.maximum(np.minimum(rank, count), 1) - 1, np.arange(table.shape[1])]
+    enough = rank <= count
+    width = widths.mean(axis=0)
+    if not (np.isfinite(width) & (width > 0)).all():
+        width = np.ones_like(width)
+    push = own.copy()
+    givers = np.flatnonzero(enough) if enough.any() else count.argmax()[None]
+    for h in np.flatnonzero(~enough):
+        near = givers[np.abs(givers - h).argmin()]
+        push[h] = np.fmax(np.fmax(own[h], own[near] * width[h] / width[near]), 0.0)  # fmax: a step without any score
+    return push
 
 
 @torch.no_grad()
