@@ -116,7 +116,7 @@ class Pipeline:
 
     def _fit_features(self, x: NDArray[np.float32], draft: Fitted) -> Scaler:
         """Every feature standardised, but for levels: the scaler of the values has done that as it was asked to."""
-        scaler = Scaler.fit(x.astype(np.float64))
+        scaler = Scaler.fit(x.astype(np.float64), size=1.0)
         names = Preparer(self.spec, draft).feature_names
         done = np.array([name == LEVEL or name.endswith(f":{LEVEL}") for name in names])
         return Scaler(np.where(done, 0.0, scaler.center), np.where(done, 1.0, scaler.unit))
@@ -145,8 +145,11 @@ class Pipeline:
         if self.spec.unit == "one":
             return np.ones(horizon)
         unit = np.where(count > 0, rms, pooled) if self.spec.unit == "step" else np.full(horizon, pooled)
+        size = 1.0  # of values
+        if self.spec.scaler == "none":  # they are in natural units, which may be small
+            size = min(1.0, float(np.abs(raw.level).max())) or 1.0
         # nothing ever moved: a unit so small that whatever the net says, the forecast stays where the series is
-        return np.where(unit > 1e-9, unit, 1e-3)
+        return np.where(unit > 1e-9 * size, unit, 1e-3 * size)
 
     # -- use -----------------------------------------------------------------------------------
     @property

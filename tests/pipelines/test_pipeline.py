@@ -219,6 +219,41 @@ def test_constant_and_empty_columns_get_unit_one() -> None:
     assert scaler.center.tolist() == [1e9, 0.0]
 
 
+@pytest.mark.parametrize("kind", ["standard", "robust", "minmax"])
+@pytest.mark.parametrize("factor", [2.0**-43, 2.0**-60, 2.0**-600, 2.0**40])
+def test_units_make_no_difference_to_a_scaler(kind, factor: float) -> None:
+    values = np.random.default_rng(0).normal(3, 5, (100, 4))
+    values[5, 2] = np.nan
+    values[:, 3] = 0.1  # constant
+    usual, other = Scaler.fit(values, kind), Scaler.fit(values * factor, kind)
+    assert (other.center == usual.center * factor).all()
+    assert (other.unit[:3] == usual.unit[:3] * factor).all()
+    if kind != "robust":  # scikit-learn's is 1 / 1.35 there
+        assert usual.unit[3] == other.unit[3] == 1.0
+
+
+def test_small_numbers_that_only_rounding_makes_are_constant() -> None:
+    noise = np.cos(np.pi * np.arange(101) + np.pi / 2)[:, None]  # 1e-16 to 1e-13
+    assert Scaler.fit(noise, size=1.0).unit.tolist() == [1.0]
+    assert Scaler.fit(noise).unit[0] < 1e-12, "a column that is no more than that is one in small units"
+    assert Scaler.fit(1.0 + noise / 1000).unit.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("scaler", ["standard", "none"])
+def test_small_units_give_the_same_residuals(make_panel, scaler) -> None:
+    y = np.sin(np.arange(200) / 4) + np.random.default_rng(0).normal(0, 0.1, 200)
+    spec = PipelineSpec(horizon=3, scaler=scaler)
+    found = []
+    for factor in (1.0, 1e-13):
+        panel = make_panel(factor * y, freq="h")
+        pipeline = Pipeline(spec).fit(panel)
+        prepared = pipeline.transform(panel)
+        ahead = factor * (y[:150, None] + np.zeros(3))
+        at = slice(20, 170)
+        found.append(pipeline.residual(ahead, prepared.anchor[at], prepared.scale[at], np.zeros(150, np.int64)))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-9)
+
+
 def test_an_unknown_scaler() -> None:
     with pytest.raises(UsageError, match="Did you mean 'standard'"):
         Scaler.fit(np.ones((3, 1)), "standart")  # type: ignore[arg-type]
