@@ -1,11 +1,16 @@
-"""The stop span: how its origins are read, the loss there, and how far intervals must be pushed out to cover it."""
+"""The stop span: how its origins are read, the loss there, and how far intervals must be pushed out to cover it.
+
+All series share one loss and one set of intervals, in units of each series' own training rows. A series whose training
+rows give no such unit (``Fitted.unscaled``: it begins later, or stood still) would rule both by itself, so it is left
+out, unless nothing else can be scored.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,15 +22,57 @@ from forecast.model import Model, central
 from forecast.nn.network import Network
 from forecast.spans import Spans
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Resident, gather, rows_before
+from pipelines.batches import Resident, gather, resident, rows_before
 from pipelines.panel import Panel
-from pipelines.pipeline import Pipeline
-from pipelines.plans import Chunk, Piece, pieces_of, plan_whole, plan_windows
+from pipelines.pipeline import LEAST_SCALED, Pipeline
+from pipelines.plans import Chunk, Mask, Piece, pieces_of, plan_whole, plan_windows
 from pipelines.prepared import Prepared
+from pipelines.where import plural, shown, some
 
 Array = NDArray[np.float64]
 WARM = 256  # rows read before the stop span to bring the state up to date
 ROLLED = 2000  # origins, spread evenly, from which recursive forecasts are calibrated
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What of the stop span is scored: rows that may be targets ``[N]``, series ``[S]``, and the ids left out."""
+
+    rows: Mask
+    series: Mask
+    left_out: tuple[str, ...]
+
+    def notes(self, spans: Spans) -> list[str]:
+        """What somebody should know of the series left out, one sentence."""
+        if not self.left_out:
+            return []
+        it, its = ("it", "its") if len(self.left_out) == 1 else ("them", "their")
+        return [
+            f"{some(self.left_out)}: fewer than {plural(LEAST_SCALED, 'value')}, or none that moves, up to "
+            f"{shown(spans.train_end)}, where training ends. Early stopping and interval widths leave {it} out; {its} "
+            "own forecasts and intervals have no scale to go by."
+        ]
+
+
+def scored(prepared: Prepared, pipeline: Pipeline, config: Config, spans: Spans) -> Scored:
+    """What is scored: the series with a scale of their own, or all of them where those have no target."""
+    rank = position_in(prepared, spans)
+    inside = rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train)
+    ids = np.array(pipeline.fitted.ids, object)
+    if len(ids) != len(prepared.lengths):
+        ids = ids[spans.stop > 0]
+    unscaled = pipeline.fitted.unscaled
+    own = ~np.isin(ids, list(unscaled))
+    owner = np.searchsorted(prepared.offsets, np.arange(len(inside)), side="right") - 1
+    chunks = stop_plan(prepared, rank, config)
+    if unscaled and _has_target(prepared, inside & own[owner], chunks):
+        return Scored(inside & own[owner], own, unscaled)
+    return Scored(inside, np.ones(len(ids), np.bool_), ())
+
+
+def _has_target(prepared: Prepared, rows: Mask, chunks: list[Chunk]) -> bool:
+    source = resident(prepared, rows)
+    return any(gather(source, chunk).mask.any() for chunk in chunks)
 
 
 def stop_plan(prepared: Prepared, rank: Spans, config: Config) -> list[Chunk]:
@@ -68,7 +115,7 @@ def stop_loss(network: Network, source: Resident, chunks: list[Chunk]) -> float:
 
 
 def calibrate(
-    network: Network, pipeline: Pipeline, prepared: Prepared, panel: Panel, config: Config, spans: Spans
+    network: Network, pipeline: Pipeline, prepared: Prepared, panel: Panel, config: Config, spans: Spans, scored: Scored
 ) -> dict[int, Array]:
     """``{level: [H]}`` conformal correction of the bounds, from the stop span (arXiv 1905.03222).
 
@@ -80,15 +127,15 @@ def calibrate(
     scores: dict[int, list[Array]] = {level: [] for level in levels}
     widths: dict[int, list[Array]] = {level: [] for level in levels}
     if config.data.strategy == "recursive":
-        said = _rolled(Model(config, pipeline, network), panel.up_to(spans.stop_end), spans)
+        said = _rolled(Model(config, pipeline, network), panel.up_to(spans.stop_end), spans, scored)
     else:
-        said = _direct(network, prepared, config, spans)
+        said = _direct(network, prepared, config, spans, scored)
     for values, target in said:
-        scored = ~np.isnan(target).all(axis=1)
+        known = ~np.isnan(target).all(axis=1)
         for level in levels:
             low, high = central(values, quantiles, level)
             scores[level].append(np.maximum(low - target, target - high))
-            widths[level].append((high - low)[scored])
+            widths[level].append((high - low)[known])
     return {level: corrections(np.concatenate(scores[level]), np.concatenate(widths[level]), level) for level in levels}
 
 
@@ -116,7 +163,7 @@ def corrections(scores: Array, widths: Array, level: int) -> Array:
     width = widths.mean(axis=0)
     if not (np.isfinite(width) & (width > 0)).all():
         width = np.ones_like(width)
-    push = own.copy()
+    push: Array = own.copy()
     givers = np.flatnonzero(enough) if enough.any() else count.argmax()[None]
     for h in np.flatnonzero(~enough):
         near = givers[np.abs(givers - h).argmin()]
@@ -125,12 +172,12 @@ def corrections(scores: Array, widths: Array, level: int) -> Array:
 
 
 @torch.no_grad()
-def _direct(network: Network, prepared: Prepared, config: Config, spans: Spans) -> Iterator[tuple[Array, Array]]:
+def _direct(
+    network: Network, prepared: Prepared, config: Config, spans: Spans, scored: Scored
+) -> Iterator[tuple[Array, Array]]:
     """What the head says, ``[N, H, width]``, and the targets, ``[N, H]``, at the origins of the stop span, in parts."""
     rank = position_in(prepared, spans)
-    source = tensors_of(
-        prepared, rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train), torch.device("cpu")
-    )
+    source = tensors_of(prepared, scored.rows, torch.device("cpu"))
     state = None
     for chunk in device_chunks(stop_plan(prepared, rank, config), torch.device("cpu")):
         batch = gather(source, chunk)
@@ -142,11 +189,12 @@ def _direct(network: Network, prepared: Prepared, config: Config, spans: Spans) 
         yield values, np.where(batch.mask.flatten(0, 1).numpy(), target, np.nan)
 
 
-def _rolled(model: Model, seen: Panel, spans: Spans) -> Iterator[tuple[Array, Array]]:
+def _rolled(model: Model, seen: Panel, spans: Spans, scored: Scored) -> Iterator[tuple[Array, Array]]:
     """The same of recursive forecasts; ``seen`` ends with the stop span."""
     kept = spans.stop > 0
     rows = origins_between(seen, spans.train[kept] - 1, spans.stop[kept] - 1)
     rows = rows[~np.isnan(seen.column("y")[rows])]
+    rows = rows[scored.series[np.searchsorted(seen.offsets, rows, side="right") - 1]]
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), ROLLED)).astype(int))]
     values, anchor, scale, series = model.residuals(seen, rows)
     owner = np.searchsorted(seen.offsets, rows, side="right") - 1

@@ -95,6 +95,7 @@ class Fitted:
     static_scaler: Scaler
     unit: Array  # [H]
     until: str
+    unscaled: tuple[str, ...] = ()  # series whose training rows give the target no scale of its own
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,19 @@ class Scaler:
         return cls(np.asarray(document["center"], np.float64), np.asarray(document["unit"], np.float64))
 
 
+def spreads(values: Array, kind: str) -> NDArray[np.bool_]:
+    """``[C]`` whether the columns of ``values [N, C]``, none all missing, spread by more than rounding does.
+
+    A robust scaler looks at the quartiles.
+    """
+    if kind == "robust":
+        low, high = np.nanpercentile(values, (25, 75), axis=0)
+    else:
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    out: NDArray[np.bool_] = high - low > ROUNDING * np.nanmax(np.abs(values), axis=0)
+    return out
+
+
 def _fit_small(values: Array, kind: str, largest: Array) -> tuple[Array, Array]:
     """As :func:`_fit`; columns of small values are fitted in other units, by a power of two, and come back exactly.
 

@@ -45,6 +45,7 @@ def fit(
             from forecast.run import run_fit
 
         result = run_fit(panel, config, out=out, progress=bar.training, stage=bar.stage)
+    screen.show_warnings(result.model.facts["notes"])
     if json:
         screen.emit(result.to_json())
     else:

@@ -144,6 +144,25 @@ def test_a_series_that_begins_later_is_scaled_like_the_others(make_panel) -> Non
     assert scaler.center[2] == pytest.approx(np.median(scaler.center[:2]))
 
 
+def test_series_without_a_scale_of_their_own_are_named(make_panel) -> None:
+    rng = np.random.default_rng(0)
+    blip = np.full(50, 7.0)
+    blip[20] = 8.0
+    series = {"still": np.full(50, 7.1), "blip": blip, "good": rng.normal(size=50) * 1e-9, "gone": np.full(50, np.nan)}
+    series["nine"] = np.where(np.arange(50) < 9, rng.normal(size=50), np.nan)
+    series["ten"] = np.where(np.arange(50) < 10, rng.normal(size=50), np.nan)
+    panel = make_panel(series, freq="h")
+    spec = PipelineSpec(horizon=2)
+    pipeline = Pipeline(spec).fit(panel)
+    assert pipeline.fitted.unscaled == ("still", "gone", "nine")
+    assert Pipeline.from_json(json.loads(json.dumps(pipeline.to_json()))).fitted.unscaled == ("still", "gone", "nine")
+    assert Pipeline(replace(spec, scaler="robust")).fit(panel).fitted.unscaled == ("still", "blip", "gone", "nine")
+    assert Pipeline(replace(spec, scaler="none")).fit(panel).fitted.unscaled == ()
+    old = pipeline.to_json()
+    del old["fitted"]["unscaled"]
+    assert Pipeline.from_json(old).fitted.unscaled == ()
+
+
 def test_json_round_trip(panel: Panel) -> None:
     pipeline = Pipeline(SPECS["price"]).fit(panel, UNTIL)
     again = Pipeline.from_json(json.loads(json.dumps(pipeline.to_json())))
