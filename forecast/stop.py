@@ -23,6 +23,7 @@ from forecast.nn.network import Network
 from forecast.spans import Spans
 from forecast.tensors import device_chunks, tensors_of
 from pipelines.batches import Resident, gather, resident, rows_before
+from pipelines.errors import TooShortError
 from pipelines.panel import Panel
 from pipelines.pipeline import LEAST_SCALED, Pipeline
 from pipelines.plans import Chunk, Mask, Piece, pieces_of, plan_whole, plan_windows
@@ -54,8 +55,12 @@ class Scored:
         ]
 
 
-def scored(prepared: Prepared, pipeline: Pipeline, config: Config, spans: Spans) -> Scored:
-    """What is scored: the series with a scale of their own, or all of them where those have no target."""
+def scored(prepared: Prepared, pipeline: Pipeline, panel: Panel, config: Config, spans: Spans) -> Scored:
+    """What is scored: the series with a scale of their own, or all of them where those have no target.
+
+    Raises:
+        TooShortError: no origin has a target in the stop span at all.
+    """
     rank = position_in(prepared, spans)
     inside = rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train)
     ids = np.array(pipeline.fitted.ids, object)
@@ -67,6 +72,16 @@ def scored(prepared: Prepared, pipeline: Pipeline, config: Config, spans: Spans)
     chunks = stop_plan(prepared, rank, config)
     if unscaled and _has_target(prepared, inside & own[owner], chunks):
         return Scored(inside & own[owner], own, unscaled)
+    if not _has_target(prepared, inside, chunks):
+        reach, values = config.data.reach, int((prepared.observed & inside).sum())
+        first = panel.grid.after(spans.train_end, 1)[0]
+        steps = "one step" if reach == 1 else f"1 to {reach} steps"
+        raise TooShortError(
+            f"the stop span, {shown(first)} to {shown(spans.stop_end)}, has no target to stop by: none of its "
+            f"{plural(values, 'value')} has another value {steps} before it.",
+            hint="Use a larger stop span (--set data.stop=0.3), or bring the data to a lower frequency, at which values "
+            "follow one another (a coarser --freq with --irregular snap).",
+        )
     return Scored(inside, np.ones(len(ids), np.bool_), ())
 
 

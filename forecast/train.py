@@ -98,7 +98,7 @@ def fit(
         A model that stands behind the last row of ``panel``: ``predict()`` forecasts what comes next.
 
     Raises:
-        TooShortError: a span is too short.
+        TooShortError: a span is too short, or the stop span has no value behind another to be scored.
         TrainingError: the loss is not a number.
 
     Example:
@@ -118,7 +118,7 @@ def fit(
     with threads(config.train.threads), torch.random.fork_rng(devices=cuda_devices()):
         torch.manual_seed(config.train.seed)
         pipeline, prepared = (prepare or prepare_rows)(panel, pipeline_spec(config), spans)
-        stop = scored(prepared, pipeline, config, spans)
+        stop = scored(prepared, pipeline, panel, config, spans)
         network = build_network(config, pipeline)
         if initial is not None:
             _start_from(network, initial)
