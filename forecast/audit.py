@@ -231,7 +231,7 @@ class _Auditor:
     def __post_init__(self) -> None:
         y = self.panel.column("y")
         parts = [y[low:high] for low, high in zip(self.panel.offsets[:-1], self.panel.offsets[1:], strict=True)]
-        self.unit = np.array([max(_typical_step(part), 1e-12) for part in parts])
+        self.unit = np.array([_typical_step(part) or 1e-12 for part in parts])
         pick = np.linspace(0, len(self.panel.ids) - 1, min(SERIES, len(self.panel.ids))).astype(int)
         self.looked_at = np.isin(np.arange(len(self.panel.ids)), pick)
         self.owner = np.repeat(np.arange(len(self.panel.ids)), self.panel.lengths)

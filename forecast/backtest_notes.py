@@ -42,6 +42,11 @@ def _forecasts(result: Backtest) -> Iterator[str]:
     for name, facts in told.items():
         if short := sorted({series for one in facts for series in one.get("naive_instead", ())}):
             yield f"{name} forecasts like naive where a fit had too few rows: {some(short)}."
+        if out := sorted({series for one in facts for series in one.get("left_out", ())}):
+            yield (
+                f"{name}: early stopping and interval widths of a fit left out what had no scale in its training rows "
+                f"(hardly a value, or none that moves): {some(out)}."
+            )
 
 
 def _spread(result: Backtest) -> Iterator[str]:

@@ -151,6 +151,8 @@ class FittedNet:
         self.known: pd.Timestamp | None = pd.Timestamp(model.facts["spans"]["train_end"])
         training = {name: value for name, value in model.facts["training"].items() if name != "checks"}
         self.facts: dict[str, Any] = {"training": training, "parameters": model.facts["parameters"]}
+        if model.facts.get("left_out"):
+            self.facts["left_out"] = model.facts["left_out"]
 
     def forecast(self, panel: Panel, rows: Rows, horizon: int) -> Forecasts:
         fitted = set(self.model.pipeline.fitted.ids)

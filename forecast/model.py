@@ -127,14 +127,15 @@ class Model:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of :meth:`predict`, a sentence each: series too short to forecast."""
+        """What a reader should know of :meth:`predict`, a sentence each: series without a scale, or too short."""
+        told: tuple[str, ...] = tuple(self.facts.get("notes", ()))
         if self.lookback is None or self._panel is None:
-            return ()
+            return told
         short = [
             name for name, rows in zip(self._panel.ids, self._whole().lengths, strict=True) if rows < self.lookback
         ]
         reason = f"fewer rows than a window of this model reads ({self.lookback})"
-        return (f"no forecast for {some(short)}: {reason}.",) if short else ()
+        return (*told, f"no forecast for {some(short)}: {reason}.") if short else told
 
     # -- forecasting ---------------------------------------------------------------------------
     def predict(self, panel: Panel | None = None) -> pd.DataFrame:

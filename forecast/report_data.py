@@ -146,13 +146,14 @@ def _fit(folder: Path, manifest: dict[str, Any]) -> Page:
     settings = storage.load_json(folder / "config.json")
     settings.pop("schema", None)
     panel, config = read_panel(folder), Config.make(settings)
+    remarks = tuple(storage.load_json(folder / "pipeline.json")["facts"].get("notes", ()))
     model, ahead = config.model.core, _read_forecast(folder / "forecast.csv")
     empty = pd.DataFrame()
     page = Page(
         kind="fit", name=folder.name, panel=panel, frame=_no_rows(ahead), models=[model], baselines=[],
         baseline="naive", verdict={"label": "", "text": NOT_SCORED}, scores=empty, by_step=empty, by_series=empty,
         calibration={}, significance={}, seeds=empty, scale=None, ahead=ahead, spans={}, audit=None, trade=None,
-        remarks=(), config=settings, facts=manifest, created="",
+        remarks=remarks, config=settings, facts=manifest, created="",
     )  # fmt: skip
     if not (folder / "validation.parquet").is_file():
         return page
@@ -170,7 +171,7 @@ def _fit(folder: Path, manifest: dict[str, Any]) -> Page:
         page, frame=frame, baselines=baselines, baseline=baseline, verdict=told["verdict"], spans=told["spans"],
         scores=pooled, by_step=_table(told["by_step"]), by_series=by_series,
         calibration={model: metrics.calibration(frame, model)} if metrics.levels(frame, model) else {},
-        significance=storage.plain(found), scale=scale, remarks=tuple(told.get("notes", ())),
+        significance=storage.plain(found), scale=scale, remarks=(*remarks, *told.get("notes", ())),
     )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ class Run:
             "series": self.panel.describe() | {"last": last_values(self.panel), "notes": list(self.panel.notes)},
             "forecast": storage.records(self.forecast),
             "validation": None if self.validation is None else self.validation.to_json(),
+            "notes": list(self.model.notes),
             "timing": self.seconds | {"training": self.model.facts["training"]},
             "config": self.model.config.to_json(),
         })  # fmt: skip

@@ -1,11 +1,16 @@
-"""The stop span: how its origins are read, the loss there, and how far intervals must be pushed out to cover it."""
+"""The stop span: how its origins are read, the loss there, and how far intervals must be pushed out to cover it.
+
+All series share one loss and one set of intervals, in units of each series' own training rows. A series whose training
+rows give no such unit (``Fitted.unscaled``: it begins later, or stood still) would rule both by itself, so it is left
+out, unless nothing else can be scored.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,15 +22,72 @@ from forecast.model import Model, central
 from forecast.nn.network import Network
 from forecast.spans import Spans
 from forecast.tensors import device_chunks, tensors_of
-from pipelines.batches import Resident, gather, rows_before
+from pipelines.batches import Resident, gather, resident, rows_before
+from pipelines.errors import TooShortError
 from pipelines.panel import Panel
-from pipelines.pipeline import Pipeline
-from pipelines.plans import Chunk, Piece, pieces_of, plan_whole, plan_windows
+from pipelines.pipeline import LEAST_SCALED, Pipeline
+from pipelines.plans import Chunk, Mask, Piece, pieces_of, plan_whole, plan_windows
 from pipelines.prepared import Prepared
+from pipelines.where import plural, shown, some
 
 Array = NDArray[np.float64]
 WARM = 256  # rows read before the stop span to bring the state up to date
 ROLLED = 2000  # origins, spread evenly, from which recursive forecasts are calibrated
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What of the stop span is scored: rows that may be targets ``[N]``, series ``[S]``, and the ids left out."""
+
+    rows: Mask
+    series: Mask
+    left_out: tuple[str, ...]
+
+    def notes(self, spans: Spans) -> list[str]:
+        """What somebody should know of the series left out, one sentence."""
+        if not self.left_out:
+            return []
+        it, its = ("it", "its") if len(self.left_out) == 1 else ("them", "their")
+        return [
+            f"{some(self.left_out)}: fewer than {plural(LEAST_SCALED, 'value')}, or none that moves, up to "
+            f"{shown(spans.train_end)}, where training ends. Early stopping and interval widths leave {it} out; {its} "
+            "own forecasts and intervals have no scale to go by."
+        ]
+
+
+def scored(prepared: Prepared, pipeline: Pipeline, panel: Panel, config: Config, spans: Spans) -> Scored:
+    """What is scored: the series with a scale of their own, or all of them where those have no target.
+
+    Raises:
+        TooShortError: no origin has a target in the stop span at all.
+    """
+    rank = position_in(prepared, spans)
+    inside = rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train)
+    ids = np.array(pipeline.fitted.ids, object)
+    if len(ids) != len(prepared.lengths):
+        ids = ids[spans.stop > 0]
+    unscaled = pipeline.fitted.unscaled
+    own = ~np.isin(ids, list(unscaled))
+    owner = np.searchsorted(prepared.offsets, np.arange(len(inside)), side="right") - 1
+    chunks = stop_plan(prepared, rank, config)
+    if unscaled and _has_target(prepared, inside & own[owner], chunks):
+        return Scored(inside & own[owner], own, unscaled)
+    if not _has_target(prepared, inside, chunks):
+        reach, values = config.data.reach, int((prepared.observed & inside).sum())
+        first = panel.grid.after(spans.train_end, 1)[0]
+        steps = "one step" if reach == 1 else f"1 to {reach} steps"
+        raise TooShortError(
+            f"the stop span, {shown(first)} to {shown(spans.stop_end)}, has no target to stop by: none of its "
+            f"{plural(values, 'value')} has another value {steps} before it.",
+            hint="Use a larger stop span (--set data.stop=0.3), or bring the data to a lower frequency, at which values "
+            "follow one another (a coarser --freq with --irregular snap).",
+        )
+    return Scored(inside, np.ones(len(ids), np.bool_), ())
+
+
+def _has_target(prepared: Prepared, rows: Mask, chunks: list[Chunk]) -> bool:
+    source = resident(prepared, rows)
+    return any(gather(source, chunk).mask.any() for chunk in chunks)
 
 
 def stop_plan(prepared: Prepared, rank: Spans, config: Config) -> list[Chunk]:
@@ -68,44 +130,69 @@ def stop_loss(network: Network, source: Resident, chunks: list[Chunk]) -> float:
 
 
 def calibrate(
-    network: Network, pipeline: Pipeline, prepared: Prepared, panel: Panel, config: Config, spans: Spans
+    network: Network, pipeline: Pipeline, prepared: Prepared, panel: Panel, config: Config, spans: Spans, scored: Scored
 ) -> dict[int, Array]:
     """``{level: [H]}`` conformal correction of the bounds, from the stop span (arXiv 1905.03222).
 
-    With ``n`` scored origins the correction is the ``ceil((n + 1) level)``-th smallest score; where there are not so
-    many (few origins) it is the largest, which promises less than ``level``. Recursive forecasts are scored as they
-    will be made, every step ahead from the net's own forecasts of the steps before.
+    See :func:`corrections`. Recursive forecasts are scored as they will be made, every step ahead from the net's own
+    forecasts of the steps before.
     """
     levels = [round(100 * (1 - 2 * q)) for q in config.model.quantiles if q < 0.5]
     quantiles = list(network.head.quantiles)
     scores: dict[int, list[Array]] = {level: [] for level in levels}
+    widths: dict[int, list[Array]] = {level: [] for level in levels}
     if config.data.strategy == "recursive":
-        said = _rolled(Model(config, pipeline, network), panel.up_to(spans.stop_end), spans)
+        said = _rolled(Model(config, pipeline, network), panel.up_to(spans.stop_end), spans, scored)
     else:
-        said = _direct(network, prepared, config, spans)
+        said = _direct(network, prepared, config, spans, scored)
     for values, target in said:
+        known = ~np.isnan(target).all(axis=1)
         for level in levels:
             low, high = central(values, quantiles, level)
             scores[level].append(np.maximum(low - target, target - high))
-    out: dict[int, Array] = {}
-    for level in levels:
-        table = np.concatenate(scores[level])
-        table = np.sort(table, axis=0)  # NaN last
-        push = np.zeros(table.shape[1])
-        for h, n in enumerate((~np.isnan(table)).sum(axis=0)):
-            if n:
-                push[h] = table[min(-(-(int(n) + 1) * level // 100), int(n)) - 1, h]
-        out[level] = push
-    return out
+            widths[level].append((high - low)[known])
+    return {level: corrections(np.concatenate(scores[level]), np.concatenate(widths[level]), level) for level in levels}
+
+
+def corrections(scores: Array, widths: Array, level: int) -> Array:
+    """``[H]`` how far to push out the bounds of the central interval ``level`` (per cent) at every step ahead.
+
+    With ``n`` scores the correction of a step is the ``ceil((n + 1) level)``-th smallest. Where there are not so many
+    (``n`` < 9 at 90 %: the last steps of a short stop span), no score promises ``level``, and the few there are may
+    all be low by chance. Such a step is pushed out by the most of: the largest of its own scores, the correction of
+    the nearest step with enough scores, as a share of the intervals' mean width, and nothing: it never narrows. This
+    assumes that far forecasts miss their intervals by no smaller a share than nearer ones. If no step has enough, the
+    one with the most scores stands in, and less than ``level`` is promised.
+
+    Args:
+        scores: ``[N, H]`` how far outside the bounds the truth lay, negative inside; NaN where it is not known.
+        widths: ``[M, H]`` of the intervals before correction; all zero where the net gives none.
+    """
+    table = np.sort(scores, axis=0)  # NaN last
+    count = (~np.isnan(table)).sum(axis=0)
+    if not count.any():
+        return np.zeros(table.shape[1])
+    rank = -(-(count + 1) * level // 100)
+    own = table[np.maximum(np.minimum(rank, count), 1) - 1, np.arange(table.shape[1])]
+    enough = rank <= count
+    width = widths.mean(axis=0)
+    if not (np.isfinite(width) & (width > 0)).all():
+        width = np.ones_like(width)
+    push: Array = own.copy()
+    givers = np.flatnonzero(enough) if enough.any() else count.argmax()[None]
+    for h in np.flatnonzero(~enough):
+        near = givers[np.abs(givers - h).argmin()]
+        push[h] = np.fmax(np.fmax(own[h], own[near] * width[h] / width[near]), 0.0)  # fmax: a step without any score
+    return push
 
 
 @torch.no_grad()
-def _direct(network: Network, prepared: Prepared, config: Config, spans: Spans) -> Iterator[tuple[Array, Array]]:
+def _direct(
+    network: Network, prepared: Prepared, config: Config, spans: Spans, scored: Scored
+) -> Iterator[tuple[Array, Array]]:
     """What the head says, ``[N, H, width]``, and the targets, ``[N, H]``, at the origins of the stop span, in parts."""
     rank = position_in(prepared, spans)
-    source = tensors_of(
-        prepared, rows_before(prepared, rank.stop) & ~rows_before(prepared, rank.train), torch.device("cpu")
-    )
+    source = tensors_of(prepared, scored.rows, torch.device("cpu"))
     state = None
     for chunk in device_chunks(stop_plan(prepared, rank, config), torch.device("cpu")):
         batch = gather(source, chunk)
@@ -117,11 +204,12 @@ def _direct(network: Network, prepared: Prepared, config: Config, spans: Spans) 
         yield values, np.where(batch.mask.flatten(0, 1).numpy(), target, np.nan)
 
 
-def _rolled(model: Model, seen: Panel, spans: Spans) -> Iterator[tuple[Array, Array]]:
+def _rolled(model: Model, seen: Panel, spans: Spans, scored: Scored) -> Iterator[tuple[Array, Array]]:
     """The same of recursive forecasts; ``seen`` ends with the stop span."""
     kept = spans.stop > 0
     rows = origins_between(seen, spans.train[kept] - 1, spans.stop[kept] - 1)
     rows = rows[~np.isnan(seen.column("y")[rows])]
+    rows = rows[scored.series[np.searchsorted(seen.offsets, rows, side="right") - 1]]
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), ROLLED)).astype(int))]
     values, anchor, scale, series = model.residuals(seen, rows)
     owner = np.searchsorted(seen.offsets, rows, side="right") - 1

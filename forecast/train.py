@@ -25,7 +25,7 @@ from forecast.nn.classes import CategoricalHead
 from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
-from forecast.stop import calibrate, position_in, stop_loss, stop_plan
+from forecast.stop import Scored, calibrate, position_in, scored, stop_loss, stop_plan
 from forecast.surroundings import seeded
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
@@ -103,7 +103,7 @@ def fit(
         A model that stands behind the last row of ``panel``: ``predict()`` forecasts what comes next.
 
     Raises:
-        TooShortError: a span is too short.
+        TooShortError: a span is too short, or the stop span has no value behind another to be scored.
         TrainingError: the loss is not a number.
 
     Example:
@@ -123,22 +123,25 @@ def fit(
     began = time.perf_counter()
     with seeded(config.train.seed), threads(config.train.threads):
         pipeline, prepared = (prepare or prepare_rows)(panel, pipeline_spec(config), spans)
+        stop = scored(prepared, pipeline, panel, config, spans)
         network = build_network(config, pipeline)
         if initial is not None:
             _start_from(network, initial)
         if isinstance(network.head, CategoricalHead):
             network.head.see(_residuals(network, prepared, spans))
         if FAMILY[config.model.core].gradient:
-            history = _train(network, prepared, config, spans, progress, checked, probe)
+            history = _train(network, prepared, config, spans, stop, progress, checked, probe)
         else:
-            history = _solve(network, prepared, config, spans, progress, checked)
-        calibration = calibrate(network, pipeline, prepared, panel, config, spans)
+            history = _solve(network, prepared, config, spans, stop, progress, checked)
+        calibration = calibrate(network, pipeline, prepared, panel, config, spans, stop)
         history.seconds = time.perf_counter() - began
         facts = {
             "spans": spans.to_json(),
             "rows": {"train": int(spans.train.sum()), "stop": int((spans.stop - spans.train).sum()), "all": len(panel)},
             "parameters": sum(weight.numel() for weight in network.parameters()),
             "training": vars(history),
+            "left_out": list(stop.left_out),
+            "notes": stop.notes(spans),
         }
         return Model(config, pipeline, network, calibration, facts).read(panel)
 
@@ -182,8 +185,9 @@ def _check_values(panel: Panel) -> None:
 
 
 def _train(
-    network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None,
-    checked: Callable[[int, float], None] | None, probe: Callable[[torch.nn.Module], None] | None,
+    network: Network, prepared: Prepared, config: Config, spans: Spans, stop: Scored,
+    progress: Callable[[Progress], None] | None, checked: Callable[[int, float], None] | None,
+    probe: Callable[[torch.nn.Module], None] | None,
 ) -> History:  # fmt: skip
     """Find the weights and leave those to keep in ``network``."""
     data, train = config.data, config.train
@@ -199,7 +203,7 @@ def _train(
     stream.passes = min(_int(train.epochs), max(1, -(-CHECK_UPDATES // updates_a_pass)))
     average = WeightAverage(network, train.average) if train.average else None
     module = ForecastModule(network, config, average, probe)
-    watch = _Watch(prepared, rank, config, stream, updates_a_pass, progress, checked)
+    watch = _Watch(prepared, rank, stop, config, stream, updates_a_pass, progress, checked)
     run_trainer(
         module, stream, train, epochs=-(-_int(train.epochs) // stream.passes), core=config.model.core, callbacks=[watch]
     )
@@ -209,8 +213,8 @@ def _train(
 
 
 def _solve(
-    network: Network, prepared: Prepared, config: Config, spans: Spans, progress: Callable[[Progress], None] | None,
-    checked: Callable[[int, float], None] | None,
+    network: Network, prepared: Prepared, config: Config, spans: Spans, stop: Scored,
+    progress: Callable[[Progress], None] | None, checked: Callable[[int, float], None] | None,
 ) -> History:  # fmt: skip
     """Solve for the readout of a net whose core is fixed: one pass over the training rows, no updates."""
     cpu = torch.device("cpu")
@@ -221,7 +225,7 @@ def _solve(
         )
     rank = position_in(prepared, spans)
     training = rows_before(prepared, rank.train)
-    stop = tensors_of(prepared, rows_before(prepared, rank.stop) & ~training, cpu)
+    judge = tensors_of(prepared, stop.rows, cpu)
     chunks = device_chunks(stop_plan(prepared, rank, config), cpu)
     began = time.perf_counter()
 
@@ -232,7 +236,7 @@ def _solve(
     source, pieces = tensors_of(prepared, training, cpu), pieces_of(prepared, 0, rank.train)
 
     def score() -> float:
-        return stop_loss(network, stop, chunks)
+        return stop_loss(network, judge, chunks)
 
     used, loss = fit_readout(network, source, pieces, config.model.ridge, score, tell)
     if checked is not None:
@@ -245,10 +249,10 @@ class _Watch(pl.Callback):
     """Looks at the stop span, keeps the best averaged weights, stops early, reports progress."""
 
     def __init__(
-        self, prepared: Prepared, rank: Spans, config: Config, stream: StreamData, updates_a_pass: int,
+        self, prepared: Prepared, rank: Spans, stop: Scored, config: Config, stream: StreamData, updates_a_pass: int,
         progress: Callable[[Progress], None] | None, checked: Callable[[int, float], None] | None,
     ) -> None:  # fmt: skip
-        self.prepared, self.rank, self.config, self.stream = prepared, rank, config, stream
+        self.prepared, self.rank, self.stop, self.config, self.stream = prepared, rank, stop, config, stream
         self.updates_a_pass, self.progress, self.checked = updates_a_pass, progress, checked
         self.history = History()
         self.kept: list[Tensor] | None = None
@@ -260,8 +264,7 @@ class _Watch(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = pl_module.device
-        inside = rows_before(self.prepared, self.rank.stop) & ~rows_before(self.prepared, self.rank.train)
-        self.source = tensors_of(self.prepared, inside, device)
+        self.source = tensors_of(self.prepared, self.stop.rows, device)
         self.chunks = device_chunks(stop_plan(self.prepared, self.rank, self.config), device)
 
     def on_train_batch_end(

@@ -9,7 +9,8 @@ What a net predicts at origin ``t`` for step ``h`` is a residual,
 value, a causal mean or nothing, ``scale`` one or a causal volatility, and ``unit`` the root mean square of that
 residual over the training rows, or one. :meth:`Pipeline.invert` undoes it exactly.
 
-Assumptions, named: a series without training rows is scaled like the median of the others; features are
+Assumptions, named: a series without training rows is scaled like the median of the others, one that never moves there
+by 1; ``Fitted.unscaled`` names them and those with fewer than ``LEAST_SCALED`` values; features are
 clipped at ``clip`` training standard deviations; a forecast of a log-transformed target is the exponential
 of a quantile, so "point" means median there, not mean; prices and volumes that a split after the fit has rescaled are
 read on the share count of the fit (:mod:`pipelines.shares`), and :meth:`Pipeline.invert` gives values on it.
@@ -40,13 +41,15 @@ from pipelines.prepared import (
     real_rows,
     static_values,
 )
-from pipelines.scale import Kind, Scaler
+from pipelines.scale import Kind, Scaler, spreads
 from pipelines.shares import splits_of
 from pipelines.spec import PipelineSpec
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 SCHEMA = 1
+LEAST_SCALED = 10
+"""Training values a scale needs at least: the standard deviation of ten independent ones is off by a quarter."""
 
 
 class Pipeline:
@@ -97,6 +100,7 @@ class Pipeline:
             values=values, volatility=np.ones(len(panel.ids)), features=Scaler(np.zeros(0), np.ones(0)),
             future_scaler=Scaler.fit(seen), static_scaler=Scaler.fit(static_values(train, names["static"])),
             unit=np.ones(spec.horizon), until=str(train.end), splits=splits_of(panel),
+            unscaled=_unscaled(train, columns["y"], spec.scaler, panel.ids),
         )  # fmt: skip
         draft = replace(draft, volatility=self._fit_volatility(train, draft, where))
         raw = Preparer(spec, draft).run(train, None, where, raw=True)
@@ -118,7 +122,7 @@ class Pipeline:
 
     def _fit_features(self, x: NDArray[np.float32], draft: Fitted) -> Scaler:
         """Every feature standardised, but for levels: the scaler of the values has done that as it was asked to."""
-        scaler = Scaler.fit(x.astype(np.float64))
+        scaler = Scaler.fit(x.astype(np.float64), size=1.0)
         names = Preparer(self.spec, draft).feature_names
         done = np.array([name == LEVEL or name.endswith(f":{LEVEL}") for name in names])
         return Scaler(np.where(done, 0.0, scaler.center), np.where(done, 1.0, scaler.unit))
@@ -147,8 +151,11 @@ class Pipeline:
         if self.spec.unit == "one":
             return np.ones(horizon)
         unit = np.where(count > 0, rms, pooled) if self.spec.unit == "step" else np.full(horizon, pooled)
+        size = 1.0  # of values
+        if self.spec.scaler == "none":  # they are in natural units, which may be small
+            size = min(1.0, float(np.abs(raw.level).max())) or 1.0
         # nothing ever moved: a unit so small that whatever the net says, the forecast stays where the series is
-        return np.where(unit > 1e-9, unit, 1e-3)
+        return np.where(unit > 1e-9 * size, unit, 1e-3 * size)
 
     # -- use -----------------------------------------------------------------------------------
     @property
@@ -243,8 +250,8 @@ class Pipeline:
             raw[name] = Scaler.from_json(raw[name])
         for name in ("volatility", "unit"):
             raw[name] = np.asarray(raw[name], np.float64)
-        for name in ("ids", "past", "future", "static"):
-            raw[name] = tuple(raw[name])
+        for name in ("ids", "past", "future", "static", "unscaled"):
+            raw[name] = tuple(raw.get(name, ()))
         return cls(PipelineSpec(**document["spec"]), Fitted(**raw))
 
     def knowing(self, panel: Panel) -> Pipeline:
@@ -326,3 +333,17 @@ def _fit_series(train: Panel, name: str, values: Array, kind: Kind, where: Index
             f"{what} has no value at all in the training rows.", hint="Leave the column out, or use more history."
         )
     return Scaler(np.where(known, center, np.median(center[known])), np.where(known, unit, np.median(unit[known])))
+
+
+def _unscaled(train: Panel, values: Array, kind: Kind, ids: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``ids`` whose training ``values`` are too few for a scale, or do not move; none if nothing is scaled."""
+    if kind == "none":
+        return ()
+    good = np.zeros(len(train.ids), np.bool_)
+    for block in blocks(train.lengths):
+        rows = train.offsets[block][:, None] + np.arange(int(train.lengths[block[0]]))
+        many = block[(~np.isnan(values[rows])).sum(axis=1) >= LEAST_SCALED]
+        if len(many):
+            good[many] = spreads(values[train.offsets[many][:, None] + np.arange(rows.shape[1])].T, kind)
+    scaled = {name for name, own in zip(train.ids, good, strict=True) if own}
+    return tuple(name for name in ids if name not in scaled)

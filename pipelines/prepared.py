@@ -97,6 +97,7 @@ class Fitted:
     unit: Array  # [H]
     until: str
     splits: Splits | None = None  # that the prices of the fit's panel were adjusted for; None: unknown
+    unscaled: tuple[str, ...] = ()  # series whose training rows give the target no scale of its own
 
 
 @dataclass(frozen=True)

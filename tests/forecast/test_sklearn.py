@@ -424,3 +424,11 @@ def test_a_loaded_net_is_small(wave: Windows) -> None:
         joblib.dump(quick(epochs=1).fit(x, x[:, -1, 0]), file)
         sizes.append(len(file.getvalue()))
     assert abs(sizes[0] - sizes[1]) < 100
+
+
+def test_small_units_make_no_difference() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 6)), rng.normal(size=80)
+    usual = quick().fit(X, y).predict(X)
+    small = quick().fit(2.0**-43 * X, 2.0**-43 * y).predict(2.0**-43 * X)
+    np.testing.assert_allclose(small / 2.0**-43, usual, rtol=1e-6, atol=1e-9)

@@ -14,7 +14,7 @@ from forecast import frames
 from forecast.config import Config
 from forecast.run import run_fit, validate
 from forecast.train import Progress, fit
-from pipelines.errors import TrainingError, UsageError
+from pipelines.errors import TooShortError, TrainingError, UsageError
 
 TINY = {"hidden": 8, "threads": 1, "horizon": 2}
 
@@ -116,6 +116,22 @@ def test_progress_is_told(random_walk) -> None:
 def test_a_loss_that_is_no_number(random_walk) -> None:
     with pytest.raises(TrainingError, match="loss"):
         fit(random_walk, **TINY, epochs=50, lr=1e30, train__clip=0, optimizer="rmsprop", head="point", loss="mse")
+
+
+@pytest.mark.parametrize("settings", [{}, {"core": "esn"}, {"strategy": "recursive", "horizon": 2}], ids=str)
+def test_a_stop_span_without_targets_is_refused_before_training(make_panel, settings) -> None:
+    """From row 300 on only every second hour has a value, so none has another one step before it."""
+    y = np.random.default_rng(0).normal(size=600)
+    y[301::2] = np.nan
+    panel, told = make_panel(y, freq="h"), []
+    small = {"hidden": 4, "threads": 1, "horizon": 1, "updates": 20}
+    with pytest.raises(TooShortError, match=r"stop span, 2020-01-14 15:00:00 to .* none of its 68 values") as caught:
+        fit(panel, **{**small, **settings}, progress=told.append)
+    assert not told and "data.stop" in str(caught.value.hint)
+    assert "one step before it" in str(caught.value)
+    if not settings:
+        model = fit(panel, **{**small, "horizon": 2})
+        assert np.isfinite(model.facts["training"]["best_stop_loss"]), "two steps behind there are values"
 
 
 @pytest.mark.parametrize("epochs", [1, 7, 40])

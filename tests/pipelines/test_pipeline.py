@@ -144,6 +144,25 @@ def test_a_series_that_begins_later_is_scaled_like_the_others(make_panel) -> Non
     assert scaler.center[2] == pytest.approx(np.median(scaler.center[:2]))
 
 
+def test_series_without_a_scale_of_their_own_are_named(make_panel) -> None:
+    rng = np.random.default_rng(0)
+    blip = np.full(50, 7.0)
+    blip[20] = 8.0
+    series = {"still": np.full(50, 7.1), "blip": blip, "good": rng.normal(size=50) * 1e-9, "gone": np.full(50, np.nan)}
+    series["nine"] = np.where(np.arange(50) < 9, rng.normal(size=50), np.nan)
+    series["ten"] = np.where(np.arange(50) < 10, rng.normal(size=50), np.nan)
+    panel = make_panel(series, freq="h")
+    spec = PipelineSpec(horizon=2)
+    pipeline = Pipeline(spec).fit(panel)
+    assert pipeline.fitted.unscaled == ("still", "gone", "nine")
+    assert Pipeline.from_json(json.loads(json.dumps(pipeline.to_json()))).fitted.unscaled == ("still", "gone", "nine")
+    assert Pipeline(replace(spec, scaler="robust")).fit(panel).fitted.unscaled == ("still", "blip", "gone", "nine")
+    assert Pipeline(replace(spec, scaler="none")).fit(panel).fitted.unscaled == ()
+    old = pipeline.to_json()
+    del old["fitted"]["unscaled"]
+    assert Pipeline.from_json(old).fitted.unscaled == ()
+
+
 def test_json_round_trip(panel: Panel) -> None:
     pipeline = Pipeline(SPECS["price"]).fit(panel, UNTIL)
     again = Pipeline.from_json(json.loads(json.dumps(pipeline.to_json())))
@@ -217,6 +236,41 @@ def test_constant_and_empty_columns_get_unit_one() -> None:
     scaler = Scaler.fit(np.array([[1e9, np.nan], [1e9, np.nan]]))
     assert scaler.unit.tolist() == [1.0, 1.0]
     assert scaler.center.tolist() == [1e9, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["standard", "robust", "minmax"])
+@pytest.mark.parametrize("factor", [2.0**-43, 2.0**-60, 2.0**-600, 2.0**40])
+def test_units_make_no_difference_to_a_scaler(kind, factor: float) -> None:
+    values = np.random.default_rng(0).normal(3, 5, (100, 4))
+    values[5, 2] = np.nan
+    values[:, 3] = 0.1  # constant
+    usual, other = Scaler.fit(values, kind), Scaler.fit(values * factor, kind)
+    assert (other.center == usual.center * factor).all()
+    assert (other.unit[:3] == usual.unit[:3] * factor).all()
+    if kind != "robust":  # scikit-learn's is 1 / 1.35 there
+        assert usual.unit[3] == other.unit[3] == 1.0
+
+
+def test_small_numbers_that_only_rounding_makes_are_constant() -> None:
+    noise = np.cos(np.pi * np.arange(101) + np.pi / 2)[:, None]  # 1e-16 to 1e-13
+    assert Scaler.fit(noise, size=1.0).unit.tolist() == [1.0]
+    assert Scaler.fit(noise).unit[0] < 1e-12, "a column that is no more than that is one in small units"
+    assert Scaler.fit(1.0 + noise / 1000).unit.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("scaler", ["standard", "none"])
+def test_small_units_give_the_same_residuals(make_panel, scaler) -> None:
+    y = np.sin(np.arange(200) / 4) + np.random.default_rng(0).normal(0, 0.1, 200)
+    spec = PipelineSpec(horizon=3, scaler=scaler)
+    found = []
+    for factor in (1.0, 1e-13):
+        panel = make_panel(factor * y, freq="h")
+        pipeline = Pipeline(spec).fit(panel)
+        prepared = pipeline.transform(panel)
+        ahead = factor * (y[:150, None] + np.zeros(3))
+        at = slice(20, 170)
+        found.append(pipeline.residual(ahead, prepared.anchor[at], prepared.scale[at], np.zeros(150, np.int64)))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-9)
 
 
 def test_an_unknown_scaler() -> None:
