@@ -44,11 +44,12 @@ def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> 
         for name, column in cells.items():
             far = far_values(column[one])
             found += [far_finding(column[one], name, rows, one, far)] if len(far) else []
-        for name in rows.priced:
-            found += price_jumps(rows, one, name) if not rows.prices else []
+        for name in dict.fromkeys([*rows.priced, *([rows.prices["close"]] if rows.prices else [])]):
+            found += price_jumps(rows, one, name)
         if not rows.prices:
             for name in rows.targets:
-                found += _edges(rows.cells[name][one], name, rows, one, panel)
+                # a price is no sum or mean of its period, of which a part would be less
+                found += _edges(rows.cells[name][one], name, rows, one, panel) if name not in rows.priced else []
     found += _gaps(rows, panel) + _series(panel, need)
     return found
 

@@ -7,12 +7,14 @@ values that are more than one per cent of its rows: power is sold at such prices
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.columns import named_price
 from pipelines.errors import ValueRangeError
-from pipelines.prices import JUMP, basis_break, jumps
+from pipelines.prices import basis_break, far_moves, jumps
 from pipelines.rows import Rows
 from pipelines.where import Finding, plural, shown
 
@@ -113,7 +115,7 @@ def _look(rows: Rows) -> None:
         for name in rows.targets:
             column = rows.cells[name][one]
             if name in rows.priced:
-                found += _telling(price_jumps(rows, one, name), column)
+                found += [finding for finding in price_jumps(rows, one, name) if finding.severity == "warning"]
             elif _may_rule(column):
                 far = far_values(column)
                 if _few(len(far), column) and _rule(column, far):
@@ -126,18 +128,6 @@ def _look(rows: Rows) -> None:
 
 def _few(count: int, column: Floats) -> bool:
     return count <= max(10, int(np.isfinite(column).sum()) // 200)
-
-
-def _telling(found: list[Finding], column: Floats) -> list[Finding]:
-    """Jumps, if they are few, and either look like a split or unit or are most of what the price ever moved."""
-    if not found or not _few(len(found), column):
-        return []
-    moves = np.diff(np.log(column[np.isfinite(column) & (column > 0)]))
-    far = np.flatnonzero(np.abs(moves) > max(np.log(JUMP), 10 * 1.4826 * float(np.median(np.abs(moves)))))
-    if not len(far):
-        return []  # months of a share that doubles in a year
-    ruled = _rule(moves, far)
-    return found if ruled else [finding for finding in found if finding.code != "jump"]
 
 
 def _may_rule(column: Floats) -> bool:
@@ -157,12 +147,25 @@ def _rule(x: Floats, far: Index) -> bool:
 
 
 def price_jumps(rows: Rows, one: Index, name: str) -> list[Finding]:
-    """Overnight changes of a price that look like a split or a wrong unit; see :func:`pipelines.prices.jumps`."""
+    """Changes of a price that look like a split or a wrong unit; see :func:`pipelines.prices.jumps`.
+
+    Warnings, which a fit says, if they are few and either look like a split or unit or are most of what the price ever
+    moved; else for information.
+    """
     bars, names = {"close": rows.cells[name][one]}, {"close": name}
     if rows.prices.get("close") == name and "adj close" in rows.prices:
         names["adj close"] = rows.prices["adj close"]
         bars["adj close"] = rows.cells[names["adj close"]][one]
-    return jumps(bars, rows.ds[one], names=names, where=rows.where, positions=rows.positions[one])
+    found = jumps(bars, rows.ds[one], names=names, where=rows.where, positions=rows.positions[one])
+    if not found:
+        return []
+    column = bars["close"][np.isfinite(bars["close"]) & (bars["close"] > 0)]
+    ruled = _rule(np.diff(np.log(column)), np.flatnonzero(far_moves(column)))
+    few = _few(len(found), bars["close"])
+    return [
+        finding if few and (ruled or finding.code != "jump") else replace(finding, severity="info")
+        for finding in found
+    ]  # fmt: skip
 
 
 def far_values(column: Floats) -> Index:
