@@ -116,7 +116,8 @@ def far_moves(close: Floats) -> NDArray[np.bool_]:
     """``[N - 1]``: whether each move of a positive price is beyond all the usual ones."""
     moves = np.abs(np.diff(np.log(close)))
     usual = 1.4826 * float(np.median(moves)) if len(moves) else 0.0
-    return moves > max(np.log(JUMP), BEYOND * usual)
+    far: NDArray[np.bool_] = moves > max(np.log(JUMP), BEYOND * usual)
+    return far
 
 
 def jumps(
