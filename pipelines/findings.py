@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.layout import identical_series
 from pipelines.panel import Panel
-from pipelines.plausible import far_finding, far_values, last_bar, price_jumps
+from pipelines.plausible import far_findings, last_bar, price_jumps
 from pipelines.prices import check_ohlc
 from pipelines.regular import LONG_HOLE
 from pipelines.rows import Rows
@@ -40,15 +40,16 @@ def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> 
                 for finding in seen
             ]  # fmt: skip
             found += last_bar(bars, rows, one)
-        cells = {name: column for name, column in (rows.cells | more).items() if name not in rows.prices.values()}
-        for name, column in cells.items():
-            far = far_values(column[one])
-            found += [far_finding(column[one], name, rows, one, far)] if len(far) else []
-        for name in rows.priced:
-            found += price_jumps(rows, one, name) if not rows.prices else []
+        bars_only = set(rows.prices.values()) - (set(rows.targets) - set(rows.priced))
+        for name, column in (rows.cells | more).items():
+            if name not in bars_only:
+                found += far_findings(rows, one, name, column[one])
+        for name in dict.fromkeys([*rows.priced, *([rows.prices["close"]] if rows.prices else [])]):
+            found += price_jumps(rows, one, name)
         if not rows.prices:
             for name in rows.targets:
-                found += _edges(rows.cells[name][one], name, rows, one, panel)
+                # a price is no sum or mean of its period, of which a part would be less
+                found += _edges(rows.cells[name][one], name, rows, one, panel) if name not in rows.priced else []
     found += _gaps(rows, panel) + _series(panel, need)
     return found
 

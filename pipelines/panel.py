@@ -281,7 +281,8 @@ class Panel:
         """Every series has every stamp of the grid. One date range serves all: each stamp's rank must rise by one."""
         expected = self.grid.between(self.start, self.end).to_numpy()
         rank = np.searchsorted(expected, self.ds)
-        off = (rank >= len(expected)) | (expected[np.minimum(rank, len(expected) - 1)] != self.ds)
+        off = rank >= len(expected)  # all of them where the grid has no stamp between first and last
+        off[~off] = expected[rank[~off]] != self.ds[~off]
         if off.any():
             row = int(np.flatnonzero(off)[0])
             raise TimeError(

@@ -7,12 +7,14 @@ values that are more than one per cent of its rows: power is sold at such prices
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.columns import named_price
 from pipelines.errors import ValueRangeError
-from pipelines.prices import JUMP, basis_break, jumps
+from pipelines.prices import basis_break, far_moves, jumps
 from pipelines.rows import Rows
 from pipelines.where import Finding, plural, shown
 
@@ -113,11 +115,9 @@ def _look(rows: Rows) -> None:
         for name in rows.targets:
             column = rows.cells[name][one]
             if name in rows.priced:
-                found += _telling(price_jumps(rows, one, name), column)
-            elif _may_rule(column):
-                far = far_values(column)
-                if _few(len(far), column) and _rule(column, far):
-                    found.append(far_finding(column, name, rows, one, far))
+                found += [finding for finding in price_jumps(rows, one, name) if finding.severity == "warning"]
+            else:
+                found += far_findings(rows, one, name, column, ruling=True)
     for group in (found, ends):
         for first in group[:1]:
             more = f" {plural(len(group) - 1, 'more place')} like it: see forecast data check." if group[1:] else ""
@@ -128,45 +128,88 @@ def _few(count: int, column: Floats) -> bool:
     return count <= max(10, int(np.isfinite(column).sum()) // 200)
 
 
-def _telling(found: list[Finding], column: Floats) -> list[Finding]:
-    """Jumps, if they are few, and either look like a split or unit or are most of what the price ever moved."""
-    if not found or not _few(len(found), column):
-        return []
-    moves = np.diff(np.log(column[np.isfinite(column) & (column > 0)]))
-    far = np.flatnonzero(np.abs(moves) > max(np.log(JUMP), 10 * 1.4826 * float(np.median(np.abs(moves)))))
-    if not len(far):
-        return []  # months of a share that doubles in a year
-    ruled = _rule(moves, far)
-    return found if ruled else [finding for finding in found if finding.code != "jump"]
-
-
 def _may_rule(column: Floats) -> bool:
-    """A quick look: could the largest values, if they were few, be half of the sum of squares?"""
+    """A quick look: could the three largest values be half of the sum of squares?"""
     x = column[np.isfinite(column)]
     if len(x) < 20:
         return False
-    most = max(10, len(x) // 200)
-    return bool(most * float(np.max(np.abs(x - np.median(x)))) ** 2 > 0.5 * len(x) * float(np.var(x)))
+    with np.errstate(over="ignore"):
+        return bool(3 * np.max(np.abs(x - np.median(x))) ** 2 > 0.5 * len(x) * np.var(x))
 
 
 def _rule(x: Floats, far: Index) -> bool:
     """Whether the values at ``far`` make up half of the squared spread or more."""
     rest = np.delete(x, far)
     rest, x = rest[np.isfinite(rest)], x[np.isfinite(x)]
-    return bool(len(far) and len(rest) > 1 and np.var(x) > 2 * np.var(rest))
+    with np.errstate(over="ignore"):
+        return bool(len(far) and len(rest) > 1 and np.var(x) > 2 * np.var(rest))
 
 
 def price_jumps(rows: Rows, one: Index, name: str) -> list[Finding]:
-    """Overnight changes of a price that look like a split or a wrong unit; see :func:`pipelines.prices.jumps`."""
+    """Changes of a price that look like a split or a wrong unit; see :func:`pipelines.prices.jumps`.
+
+    Warnings, which a fit says, if they are few and either look like a split or unit or are most of what the price ever
+    moved; else for information.
+    """
     bars, names = {"close": rows.cells[name][one]}, {"close": name}
     if rows.prices.get("close") == name and "adj close" in rows.prices:
         names["adj close"] = rows.prices["adj close"]
         bars["adj close"] = rows.cells[names["adj close"]][one]
-    return jumps(bars, rows.ds[one], names=names, where=rows.where, positions=rows.positions[one])
+    found = jumps(bars, rows.ds[one], names=names, where=rows.where, positions=rows.positions[one])
+    if not found:
+        return []
+    column = bars["close"][np.isfinite(bars["close"]) & (bars["close"] > 0)]
+    ruled = _rule(np.diff(np.log(column)), np.flatnonzero(far_moves(column)))
+    few = _few(len(found), bars["close"])
+    return [
+        finding if few and (ruled or finding.code != "jump") else replace(finding, severity="info")
+        for finding in found
+    ]  # fmt: skip
 
 
-def far_values(column: Floats) -> Index:
-    """Positions of values far from the median of their neighbourhood.
+def beyond_all(column: Floats) -> Index:
+    """Positions of values far beyond all others, wherever they are: in the first and last rows too, and in a row.
+
+    Each of ``k`` such values lies more than ``10 k`` times as far from the median as any other: the more they are, the
+    more likely they are true (a new level, a peak that comes back).
+    """
+    good = np.flatnonzero(np.isfinite(column))
+    count = len(good)
+    if count < 20:
+        return good[:0]
+    away = np.abs(column[good] - np.median(column[good]))
+    order = np.argsort(away, kind="stable")
+    away = away[order]
+    many = np.arange(1, count // 5 + 1)
+    for k in many[away[count - many] / (10 * many) > away[count - many - 1]][::-1]:
+        far = np.sort(good[order[count - k :]])
+        if _apart(column, far, 10 * int(k)):
+            return far
+    return good[:0]
+
+
+def _apart(column: Floats, far: Index, times: float) -> bool:
+    """Whether the values at ``far`` lie more than ``times`` as far from the median as any other, and farther than a
+    heavy tail reaches (by the estimate of Hill, 1975).
+
+    Assumption: a level that is left counts as a distance, upwards (a machine that is switched on) or for more than
+    three rows (switched off); where hardly a value ever differs, a hundredfold of it does.
+    """
+    center = float(np.nanmedian(column))
+    rest = np.abs(np.delete(column, far) - center)
+    rest = np.sort(rest[np.isfinite(rest)])
+    tail = rest[rest > 0][-max(10, len(rest) // 20) :]
+    reach, level = float(rest[-1]), abs(center)
+    if len(tail) < 10:
+        reach = 100 * max(reach, level)
+    elif len(far) > 3 or (np.abs(column[far]) > level).all():
+        reach = max(reach, 0.5 * level)
+    heavy = float(np.exp(min(8 * np.mean(np.log(tail / tail[0])), 50))) if len(tail) else 1.0
+    return reach > 0 and float(np.abs(column[far] - center).min()) / max(times, heavy) > reach
+
+
+def spikes(column: Floats) -> Index:
+    """Positions of values far from the median of their neighbourhood, three rows to both sides.
 
     Far: more than 15 robust deviations, and more than half the span of the middle nine tenths.
     """
@@ -181,17 +224,36 @@ def far_values(column: Floats) -> Index:
     return good[(rest > 15 * usual) & (rest > 0.5 * spread)] if usual > 0 else good[:0]
 
 
-def far_finding(column: Floats, name: str, rows: Rows, one: Index, far: Index) -> Finding:
-    """What :func:`far_values` found in a column of one series (rows ``one``), for people."""
-    positions = rows.positions[one[far]]
-    cells = ", ".join(f"{column[at]:g}" for at in far[:3])
-    low, high = np.nanpercentile(column, [5, 95])
-    return Finding(
-        "outliers", "warning" if _few(len(far), column) else "info",
-        f"{plural(len(far), 'value')} far from its neighbours: {cells} ({rows.where.lines_of(positions)}); the middle "
-        f"nine tenths lie within {low:g} and {high:g}.",
-        rows.where.line(int(positions[0])), name, len(far), "Compare with the source; empty the cells that are wrong.",
-    )  # fmt: skip
+def far_findings(rows: Rows, one: Index, name: str, column: Floats, ruling: bool = False) -> list[Finding]:
+    """Far values in a column of one series (rows ``one``): those beyond all others, and spikes among the rest.
+
+    Args:
+        ruling: only what would rule a fit, because it makes up half of the squared spread or more: those beyond all
+            others, and up to three spikes that stand out. Spikes that come back are the way of a series.
+    """
+    beyond = beyond_all(column)
+    rest = column.copy()
+    rest[beyond] = np.nan
+    near = spikes(rest) if _may_rule(rest) or not ruling else beyond[:0]
+    if ruling and not (0 < len(near) <= 3 and _apart(rest, near, 3)):
+        near = near[:0]
+    found = []
+    for far, whole, others in ((beyond, column, "all others"), (near, rest, "its neighbours")):
+        if not len(far) or (ruling and not _rule(whole, far)):
+            continue
+        positions = rows.positions[one[far]]
+        cells = ", ".join(f"{column[at]:g}" for at in far[:3])
+        low, high = np.nanpercentile(rest, [5, 95])
+        found.append(
+            Finding(
+                "outliers", "warning" if far is beyond or _few(len(far), column) else "info",
+                f"{plural(len(far), 'value')} far from {others}: {cells} ({rows.where.lines_of(positions)}); the "
+                f"middle nine tenths lie within {low:g} and {high:g}.",
+                rows.where.line(int(positions[0])), name, len(far),
+                "Compare with the source; empty the cells that are wrong.",
+            )
+        )  # fmt: skip
+    return found
 
 
 def last_bar(bars: dict[str, Floats], rows: Rows, one: Index) -> list[Finding]:

@@ -12,7 +12,9 @@ from pipelines.where import Finding, Where, plural, shown
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-6  # relative: prices printed with six decimals
 BASIS_SHARE = 0.05  # more impossible rows than this is no slip but two bases
-JUMP = 1.4  # overnight factor that is looked at
+JUMP = 1.4  # factor from one bar to the next that is looked at
+BEYOND = 10  # usual moves of the price: a smaller one is a move among others
+NEAR = 0.05  # relative: how close to its ratio a split must be, since the price moves on that day too
 _RATIOS = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 28.0, 30.0, 50.0, 100.0, 1000.0)
 
 
@@ -20,7 +22,7 @@ def check_ohlc(
     bars: Mapping[str, Floats], stamps: NDArray[np.datetime64], *, names: Mapping[str, str], where: Where,
     positions: NDArray[np.int64],
 ) -> list[Finding]:  # fmt: skip
-    """Everything impossible or suspect in the bars of one instrument.
+    """Everything impossible or suspect within the bars of one instrument; from bar to bar see :func:`jumps`.
 
     Args:
         bars: ``open, high, low, close`` and perhaps ``adj close, volume``: ``[N]`` each, in order of time.
@@ -43,7 +45,6 @@ def check_ohlc(
                         "Empty the cells if the price is missing, or use --impossible mask.",
                     )
                 )  # fmt: skip
-    found += jumps(bars, stamps, names=names, where=where, positions=positions)
     flat = (bars["open"] == bars["high"]) & (bars["high"] == bars["low"]) & (bars["low"] == bars["close"])
     if flat.any():
         at = np.flatnonzero(flat)
@@ -111,15 +112,28 @@ def basis_break(bars: Mapping[str, Floats]) -> tuple[NDArray[np.int64], float] |
     return (rows, usual) if abs(np.log(usual)) > 0.1 else None
 
 
+def far_moves(close: Floats) -> NDArray[np.bool_]:
+    """``[N - 1]``: whether each move of a positive price is beyond all the usual ones."""
+    moves = np.abs(np.diff(np.log(close)))
+    usual = 1.4826 * float(np.median(moves)) if len(moves) else 0.0
+    far: NDArray[np.bool_] = moves > max(np.log(JUMP), BEYOND * usual)
+    return far
+
+
 def jumps(
     bars: Mapping[str, Floats], stamps: NDArray[np.datetime64], *, names: Mapping[str, str], where: Where,
     positions: NDArray[np.int64],
 ) -> list[Finding]:  # fmt: skip
-    """Overnight changes of the close that look like an unadjusted split or a wrong unit; there and back is one."""
+    """Changes of the close from bar to bar that look like an unadjusted split or a wrong unit; there and back is one.
+
+    Looked at is a move far beyond those that this price usually makes (a share's month is none), one that the adjusted
+    close does not make, and one to another unit.
+    """
     close = bars["close"]
     good = np.flatnonzero(np.isfinite(close) & (close > 0))
     found: list[Finding] = []
     ratio = close[good[1:]] / close[good[:-1]]
+    far = far_moves(close[good])
     places = np.flatnonzero(np.abs(np.log(ratio)) > np.log(JUMP))
     back = {place for place in places if place + 1 < len(ratio) and abs(np.log(ratio[place] * ratio[place + 1])) < 0.1}
     for place in places:
@@ -131,6 +145,9 @@ def jumps(
         if "adj close" in bars:
             one, two = bars["adj close"][before], bars["adj close"][now]
             steady = bool(one > 0 and two > 0 and abs(np.log(two / one)) < 0.5 * np.log(factor))
+        other_unit = 70 < factor < 140
+        if not (far[place] or steady or other_unit):
+            continue
         near = min(_RATIOS, key=lambda usual: abs(np.log(usual / factor)))
         moved = "rises" if ratio[place] > 1 else "falls"
         text = f"{names['close']} {moved} to {ratio[place]:.4g} times the value before on {shown(stamps[now])}"
@@ -144,7 +161,7 @@ def jumps(
             text += f", {names['adj close']} does not: a split of about {near:g} for 1 "
             text += f"that {names['close']} was not adjusted for."
             hint = f"Use --target {names['adj close']!r}."
-        elif 70 < factor < 140:
+        elif other_unit:
             text += " and back in the row after" if place in back else ""
             code, text = "unit_jump", text + ": a hundredfold step, most likely another unit (cents, pence)."
             hint = "Bring all rows to one unit."
@@ -152,7 +169,7 @@ def jumps(
             text += f", and {names['adj close']} with it: a true move, or an error in both."
         elif place in back:
             text += ", and the row after it is back where it was: most likely a wrong value."
-        elif abs(np.log(near / factor)) < 0.12:
+        elif abs(np.log(near / factor)) < NEAR and "adj" not in names["close"].lower():
             code, text = (
                 "unadjusted_split",
                 text + f": close to {near:g} for 1, most likely a split that was not adjusted for.",

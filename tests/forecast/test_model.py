@@ -157,6 +157,9 @@ def test_update_refuses_a_hole(models) -> None:
         model.update(panel.frame.tail(2))
     with pytest.raises(UsageError, match="not read before"):
         model.update(panel.frame.tail(4).assign(unique_id="other"))
+    saturday = pd.Timestamp(panel.ds[-1]) + pd.offsets.Week(weekday=5)
+    with pytest.raises(TimeError, match="is not a stamp of the grid"):
+        model.update(panel.frame.tail(1).assign(ds=saturday))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,8 @@ import pytest
 
 from pipelines.check import Report, check_file
 from pipelines.errors import UsageError
+from pipelines.plausible import SAID
+from pipelines.sources.files import read_file
 
 
 def write(path: Path, frame: pd.DataFrame) -> Path:
@@ -82,6 +84,53 @@ def test_a_partial_first_and_last_day_are_found(tmp_path: Path) -> None:
     rows.loc[[0, 199], "y"] = [20.0, 3.0]
     report = check_file(write(tmp_path / "f.csv", rows))
     assert {("partial_edge", 2, "y"), ("partial_edge", 201, "y")} <= codes(report)
+
+
+def test_a_first_price_below_the_others_is_no_part_of_a_period(tmp_path: Path) -> None:
+    rows = prices()[["Date", "Close"]]
+    rows.loc[0, "Close"] = 0.55 * rows["Close"].min()
+    assert "partial_edge" not in {finding.code for finding in check_file(write(tmp_path / "a.csv", rows)).findings}
+    counted = rows.rename(columns={"Close": "visits"})
+    assert ("partial_edge", 2, "visits") in codes(check_file(write(tmp_path / "b.csv", counted)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_moves_of_a_share_in_a_month_are_no_splits(tmp_path: Path, seed: int) -> None:
+    """Many of them are near 1.5 for 1; on daily rows such a move is far from the usual ones."""
+    rng = np.random.default_rng(seed)
+    months = pd.date_range("2000-01-01", periods=120, freq="MS")
+    months = pd.DataFrame({"date": months, "price": 50 * np.exp(np.cumsum(rng.standard_t(4, 120) * 0.12))})
+    assert (months["price"].pct_change().abs() > 0.33).any()
+    report = check_file(write(tmp_path / "m.csv", months))
+    assert (report.verdict, report.findings) == ("fine", ())
+    days = prices()[["Date", "Close"]]
+    days.loc[100:, "Close"] /= 1.5
+    assert codes(check_file(write(tmp_path / "d.csv", days))) == {("unadjusted_split", 102, "Close")}
+
+
+def test_a_split_is_claimed_only_near_its_ratio_and_never_of_an_adjusted_price(tmp_path: Path) -> None:
+    for name, factor, code in (("Close", 2.0, "unadjusted_split"), ("Close", 1.76, "jump"), ("Adj Close", 2.0, "jump")):
+        rows = prices()[["Date", "Close"]].rename(columns={"Close": name})
+        rows.loc[100:, name] /= factor
+        assert codes(check_file(write(tmp_path / "f.csv", rows))) == {(code, 102, name)}
+
+
+@pytest.mark.parametrize("rows_after", [1, 20, 100])
+@pytest.mark.parametrize("factor", [1.76, 2.0])
+def test_a_fit_says_of_a_price_what_the_check_warns_of(tmp_path: Path, factor: float, rows_after: int) -> None:
+    rng = np.random.default_rng(1)
+    for count, bars in ((200, True), (200, False), (6000, True), (6000, False)):
+        close = 100 * np.exp(np.cumsum(rng.normal(0, 0.015, count)))
+        close[-rows_after:] /= factor
+        rows = pd.DataFrame({"Date": pd.date_range("2000-01-03", periods=count, freq="B"), "Close": close})
+        if bars:
+            rows = rows.assign(Open=close, High=close, Low=close)
+        path = write(tmp_path / "f.csv", rows)
+        said = [note for note in read_file(path).notes if note.startswith(SAID)]
+        warned = [finding for finding in check_file(path).findings if finding.severity == "warning"]
+        assert len(said) == len(warned)
+        for note, finding in zip(said, warned, strict=True):
+            assert note == f"{SAID}line {finding.row}: {finding.message} {finding.hint}"
 
 
 def test_a_partial_last_bar_is_found_by_its_volume(tmp_path: Path) -> None:

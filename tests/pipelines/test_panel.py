@@ -50,6 +50,24 @@ def test_what_is_refused(change, kind: type[Exception], says: str) -> None:
         Panel(change(frame()), Grid("h"))
 
 
+@pytest.mark.parametrize(
+    ("grid", "days"),
+    [
+        (Grid("D", "XNYS"), ["2024-01-06"]),
+        (Grid("D", "XNYS"), ["2024-01-06", "2024-01-07"]),
+        (Grid("D", "XNYS"), ["2024-01-05", "2024-01-06"]),
+        (Grid("h", "XNYS", "America/New_York"), ["2024-01-06 15:00"]),
+        (Grid("MS"), ["2024-01-15"]),
+        (Grid("B"), ["2024-01-06"]),
+    ],
+    ids=str,
+)
+def test_days_between_which_the_grid_has_no_stamp_are_off_it(grid: Grid, days: list[str]) -> None:
+    rows = pd.DataFrame({"unique_id": "a", "ds": pd.to_datetime(days), "y": 1.0})
+    with pytest.raises(TimeError, match="is not a stamp of the grid"):
+        Panel(rows, grid)
+
+
 def test_series_must_be_together() -> None:
     mixed = pd.concat([frame(2, "a"), frame(2, "b"), frame(3, "a").tail(1)])
     with pytest.raises(TimeError, match="not together"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipelines.check import check_file
 from pipelines.clean import from_frame
 from pipelines.errors import UsageError, ValueRangeError
+from pipelines.plausible import SAID
+from pipelines.sources.files import read_file
 from tests.pipelines.test_clean import bars, walk
 from tests.pipelines.test_files import refuses, said
 
@@ -88,13 +92,82 @@ def test_a_value_that_rules_a_fit_is_said_once_and_what_does_not_is_not() -> Non
     sensor = np.random.default_rng(0).normal(20, 1, 300)
     sensor[40] = 2000.0
     (note,) = [note for note in from_frame(lone(sensor, "y")).notes if note.startswith("Look at")]
-    assert note.startswith("Look at row 41: 1 value far from its neighbours: 2000 (row 41)")
+    assert note.startswith("Look at row 41: 1 value far from all others: 2000 (row 41)")
     sensor[40] = 29.0  # far from its neighbours, but no more than a part of the spread
     assert not said(from_frame(lone(sensor, "y")), "Look at")
     assert not said(from_frame(lone(walk(300) * np.where(np.arange(300) % 2, 1.0, 1.5))), "Look at")  # it is like that
     wild = 100 * np.exp(np.cumsum(np.random.default_rng(3).normal(0, 0.12, 300)))
     wild[200:] *= 1.5 * wild[199] / wild[200]  # no split: a move among others of that size
     assert not said(from_frame(lone(wild)), "Look at")
+
+
+ROWS = 1440
+HOURS = np.arange(ROWS)
+
+
+@pytest.mark.parametrize("bad", [1e9, -1e9, 65535.0])
+@pytest.mark.parametrize(
+    ("first", "count"),
+    [(0, 1), (0, 5), (700, 1), (700, 3), (700, 4), (700, 5), (700, 8), *((-count, count) for count in range(1, 9))],
+)
+def test_garbage_is_said_wherever_it_is_and_in_a_row(tmp_path: Path, first: int, count: int, bad: float) -> None:
+    sensor = np.random.default_rng(0).uniform(30, 70, ROWS)
+    first %= ROWS
+    sensor[first : first + count] = bad
+    rows = pd.DataFrame({"stamp": pd.date_range("2024-01-01", periods=ROWS, freq="h"), "value": sensor})
+    rows.to_csv(tmp_path / "f.csv", index=False)
+    (note,) = [note for note in read_file(tmp_path / "f.csv").notes if note.startswith(SAID)]
+    lines = ", ".join(str(first + 2 + i) for i in range(min(count, 3)))
+    lines = lines if count > 3 else " and ".join(lines.rsplit(", ", 1))
+    assert note.startswith(f"Look at line {first + 2}: {count} value{'s' * (count > 1)} far from all others: {bad:g}")
+    assert f"{lines}{f' and {count - 3} more' if count > 3 else ''}); the middle nine tenths lie within 3" in note
+    report = check_file(tmp_path / "f.csv")
+    (found,) = report.findings
+    assert (report.verdict, found.code, found.row, found.count) == ("usable", "outliers", first + 2, count)
+    assert note == f"{SAID}line {found.row}: {found.message} {found.hint}"
+
+
+def test_a_stuck_day_and_scattered_garbage_are_said_too() -> None:
+    rng = np.random.default_rng(0)
+    for at in (np.arange(600, 720), rng.choice(ROWS, 60, replace=False)):
+        sensor = 50 + 20 * np.sin(HOURS * np.pi / 12) + rng.normal(0, 1, ROWS)
+        sensor[at] = 1e9
+        assert said(from_frame(lone(sensor, "y")), f"{len(at)} values far from all others: 1e+09")
+    flat = np.full(ROWS, 45.0)
+    flat[-2:] = 1e9  # a sensor that never moves
+    assert said(from_frame(lone(flat, "y")), "2 values far from all others")
+    huge = rng.normal(0, 1, ROWS)
+    huge[-1] = 1e300  # its square is no number
+    assert said(from_frame(lone(huge, "y")), "1 value far from all others")
+
+
+TRUE = {
+    "level shift": lambda r: r.normal(50, 1, ROWS) + 450 * (HOURS > 900),
+    "level shift in the last rows": lambda r: r.normal(50, 1, ROWS) + 100 * (HOURS >= ROWS - 8),
+    "switched off in the last rows": lambda r: np.where(HOURS >= ROWS - 8, 0.0, r.normal(2000, 5, ROWS)),
+    "switched on in the last rows": lambda r: 100.0 * (HOURS >= ROWS - 8),
+    "growth": lambda r: np.exp(HOURS / 70) * r.lognormal(0, 0.1, ROWS),
+    "doubling": lambda r: 2.0 ** np.arange(60),
+    "counter": lambda r: 1e6 + np.cumsum(r.poisson(3, ROWS)),
+    "counter that starts again": lambda r: np.cumsum(r.poisson(3, ROWS)) % 3500.0,
+    "walk": lambda r: np.cumsum(r.normal(0, 1, ROWS)),
+    "log-normal": lambda r: r.lognormal(0, 2, ROWS),
+    "Pareto": lambda r: r.pareto(1.5, ROWS),
+    "Student with three degrees": lambda r: r.standard_t(3, ROWS),
+    "Cauchy": lambda r: r.standard_cauchy(ROWS),
+    "rain": lambda r: r.lognormal(0, 1.5, ROWS) * (r.random(ROWS) < 0.02),
+    "rare demand": lambda r: r.integers(1, 50, ROWS) * (r.random(ROWS) < 0.005) * 1.0,
+    "rare peaks": lambda r: r.normal(50, 5, ROWS) + r.uniform(200, 1000, ROWS) * (r.random(ROWS) < 0.01),
+    "peaks of some rows": lambda r: r.normal(50, 5, ROWS) + 500 * np.repeat(r.random(ROWS // 4) < 0.008, 4),
+    "a burst": lambda r: r.normal(0, 1, ROWS) * (1 + 30 * (np.abs(HOURS - 1300) < 5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRUE)
+def test_what_is_the_way_of_a_series_is_not_said(name: str) -> None:
+    for seed in range(10):
+        panel = from_frame(lone(TRUE[name](np.random.default_rng(seed)), "y"))
+        assert not said(panel, "Look at"), seed
 
 
 def test_an_unfinished_last_bar_is_said_because_a_forecast_starts_from_it() -> None:

@@ -82,6 +82,13 @@ def test_the_table_names_every_file() -> None:
             "usable",
             [("outliers", 1184, "meanpressure", 9)],
         ),
+        ("stocks/vega_stocks_long.csv", {}, "fine", []),
+        (
+            "sensors/DailyDelhiClimateTest.csv",
+            {"target": ["meantemp"]},
+            "usable",
+            [("outliers", 2, "meanpressure", 1)],
+        ),
         ("sensors/daily-min-temperatures.csv", {}, "fine", [("gaps", 1461, "Date", 2)]),
     ],
 )
