@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -63,8 +64,9 @@ def test_the_same_seed_learns_the_same_weights() -> None:
 @pytest.mark.filterwarnings("ignore")  # other libraries' warnings: catching them is not for threads
 def test_threads_learn_in_turn() -> None:
     def learn(seed: int) -> str:
-        small = {"hidden": 8, "dropout": 0.3, "updates": 30, "heldout": 0.0}
-        return Generator.fit(LINE * 5, "gru", seed=seed, **small).sample(LINE[:2], 40)
+        small = {"hidden": 8, "dropout": 0.3, "updates": 200, "heldout": 0.0}
+        generator = Generator.fit(LINE * 5, "gru", seed=seed, progress=lambda told: time.sleep(0.02), **small)
+        return generator.sample(LINE[:2], 40)
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(learn, range(3))) == [learn(seed) for seed in range(3)]

@@ -72,9 +72,9 @@ def test_every_step_reads_the_newest_observation_and_covariates_up_to_its_own() 
 def test_heads_and_modes(head: str, make_panel) -> None:
     rng = np.random.default_rng(0)
     panel = make_panel({"a": 10 + np.sin(np.arange(150) / 4) + rng.normal(0, 0.1, 150)}, freq="h")
-    for mode, both in (("stream", False), ("window", True)):
+    for shape in ({"mode": "stream"}, {"mode": "window", "bidirectional": True, "lookback": 12}):
         model = forecast.fit(
-            panel, core="gru", decoder="recurrent", head=head, mode=mode, bidirectional=both, lookback=12, horizon=6,
+            panel, core="gru", decoder="recurrent", head=head, **shape, horizon=6,
             hidden=4, epochs=1, threads=1, **({} if head == "categorical" else {"skip": 8}),
         )  # fmt: skip
         frame = model.predict()
