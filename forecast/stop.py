@@ -79,8 +79,8 @@ def scored(prepared: Prepared, pipeline: Pipeline, panel: Panel, config: Config,
         raise TooShortError(
             f"the stop span, {shown(first)} to {shown(spans.stop_end)}, has no target to stop by: none of its "
             f"{plural(values, 'value')} has another value {steps} before it.",
-            hint="Use a larger stop span (--set data.stop=0.3), or a frequency of the data at which values follow "
-            "one another (a coarser --freq with --irregular snap).",
+            hint="Use a larger stop span (--set data.stop=0.3), or bring the data to a lower frequency, at which "
+            "values follow one another (a coarser --freq with --irregular snap).",
         )
     return Scored(inside, np.ones(len(ids), np.bool_), ())
 
