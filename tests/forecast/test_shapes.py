@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +68,7 @@ def test_the_page_has_an_example_of_every_shape() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shape(shape: str, panel: Panel) -> None:
-    told = SimpleNamespace(fit=functools.partial(forecast.fit, **TINY))
+    told = SimpleNamespace(fit=lambda panel, **named: forecast.fit(panel, Config.make(None, **TINY), **named))
     names = {"forecast": told, "panel": panel}
     exec(EXAMPLES[shape], names)
     model = names["model"]
