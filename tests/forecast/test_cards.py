@@ -41,7 +41,7 @@ def test_weights_are_those_of_a_fit(make_panel) -> None:
     y = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 300)))
     panel = make_panel(y, freq="B", meta={"kind": "price"})
     for core in ("lstm", "esn"):
-        model = forecast.fit(panel, core=core, epochs=1, threads=1)
+        model = forecast.fit(panel, Config.make(core=core, epochs=1, threads=1))
         assert model.facts["parameters"] == cards.weights(Config.make(None, core=core))
     assert cards.weights(Config.make(None, hidden=32)) < cards.weights(Config())
 

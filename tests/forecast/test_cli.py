@@ -52,7 +52,7 @@ def fitted(place: Path) -> dict[str, object]:
 
 
 def test_fit_json(fitted: dict, place: Path) -> None:
-    assert set(fitted) == {"schema", "run", "series", "forecast", "validation", "timing", "config"}
+    assert set(fitted) == {"schema", "run", "series", "forecast", "validation", "notes", "timing", "config"}
     assert fitted["schema"] == 1
     assert fitted["series"]["rows"] == 5031
     assert fitted["series"]["last"] == {"^GSPC": pytest.approx(2506.85)}

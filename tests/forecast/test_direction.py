@@ -243,6 +243,7 @@ def test_fit_says_it_in_scores_verdict_and_report(tmp_path) -> None:
     assert "Is the direction predictable?" in page
 
 
+@pytest.mark.slow
 def test_a_stored_backtest_keeps_it(tmp_path) -> None:
     panel = walks(400, positive=True)
     several = {"seeds": 2, "intervals": "rolling", "calibration": 30, "store": tmp_path / "folds"}

@@ -124,6 +124,7 @@ def test_known_future_values_reach_the_steps_they_belong_to(model: Model, panel:
     assert np.array_equal(model.forecast_rows(later, np.array([origin])).point[0], base)
 
 
+@pytest.mark.slow
 def test_saved_and_audited(model: Model, panel: Panel, tmp_path: Path) -> None:
     frame = model.predict(panel)
     again = forecast.load(model.save(tmp_path / "run"))

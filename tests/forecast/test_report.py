@@ -490,6 +490,7 @@ def test_a_kill_at_any_moment_leaves_a_sound_folder(fitted: Path, monkeypatch: p
     assert not [file.name for file in fitted.iterdir() if file.name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_pictures_that_no_longer_apply_leave(fitted: Path) -> None:
     report.report(fitted)
     storage.add_files(fitted, {"report-old.png": b"x"})

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import forecast
+from forecast.config import Config
 from forecast.stop import corrections
 from pipelines.grid import Grid
 from pipelines.panel import Panel
@@ -103,7 +104,7 @@ def beside(name: str) -> Panel:
 def fit_beside(name: str, **settings: object) -> tuple[forecast.Model, float, float]:
     """The model, its stop loss and the widest 90 % interval of the healthy series."""
     small = {"horizon": 2, "hidden": 4, "updates": 60, "threads": 1, "kind": "sensor"}
-    model = forecast.fit(beside(name), **{**small, **settings})
+    model = forecast.fit(beside(name), Config.make(**{**small, **settings}))
     frame = model.predict().query("unique_id == 'good'")
     width = (frame[f"{model.name}-hi-90"] - frame[f"{model.name}-lo-90"]).max()
     return model, model.facts["training"]["best_stop_loss"], float(width)
@@ -138,8 +139,8 @@ def test_a_series_is_kept_where_the_others_have_no_target_in_the_stop_span(make_
     assert forecast.fit(panel, horizon=2, hidden=4, updates=20, threads=1).facts["left_out"] == []
 
 
+@pytest.mark.slow
 def test_who_was_left_out_is_said(tmp_path: Path) -> None:
-    from forecast.config import Config
     from forecast.run import run_fit
 
     config = Config.make(horizon=2, hidden=4, updates=20, threads=1, kind="sensor")

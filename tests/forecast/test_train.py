@@ -126,7 +126,7 @@ def test_a_stop_span_without_targets_is_refused_before_training(make_panel, sett
     panel, told = make_panel(y, freq="h"), []
     small = {"hidden": 4, "threads": 1, "horizon": 1, "updates": 20}
     with pytest.raises(TooShortError, match=r"stop span, 2020-01-14 15:00:00 to .* none of its 68 values") as caught:
-        fit(panel, **{**small, **settings}, progress=told.append)
+        fit(panel, Config.make(**{**small, **settings}), progress=told.append)
     assert not told and "data.stop" in str(caught.value.hint)
     assert "one step before it" in str(caught.value)
     if not settings:

@@ -743,6 +743,7 @@ def test_two_processes_share_a_budget(tmp_path: Path) -> None:
     hammer(tmp_path, processes=2, trials=30)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     massacre(tmp_path, kills=2, trials=6)
 
