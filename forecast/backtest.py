@@ -27,8 +27,8 @@ from forecast.config import Config
 from forecast.contenders import Contender, distinct, resolve, runs_anyway
 from forecast.cuts import Cut, Refit, plan, test_rows
 from forecast.folds_run import FoldResult, Job
+from forecast.forecasts import Forecasts
 from forecast.intervals import Early, early_of, early_of_baseline, with_intervals
-from forecast.model import Forecasts
 from forecast.pieces import Pieces
 from forecast.results import SEED_COLUMNS, Backtest, short_hash, stamp
 from forecast.spans import settle

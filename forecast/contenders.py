@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from forecast import baselines
 from forecast.config import Config
+from forecast.forecasts import Forecasts
 from forecast.identity import parameters_of, settings_of
-from forecast.model import Forecasts, Model
+from forecast.model import Model
 from forecast.pieces import Pieces, forecast_in_pieces
 from forecast.spans import Spans, cut_spans, settle
 from pipelines.errors import UsageError, did_you_mean

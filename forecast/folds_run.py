@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from forecast import storage
 from forecast.contenders import Bounds, Contender, Fitted, Net
 from forecast.cuts import Cut
-from forecast.model import Forecasts
+from forecast.forecasts import Forecasts
 from pipelines.errors import ArtifactError, UsageError
 from pipelines.panel import Panel
 

@@ -7,7 +7,7 @@ and the state left behind makes the next row cost O(1) (:meth:`Model.update`). N
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from forecast import reader, recursion, storage
 from forecast.config import Config
 from forecast.folder import pack, read_panel, unpack, versions, write_panel
+from forecast.forecasts import Forecasts, central
 from forecast.nn.network import Network, filled
 from forecast.reader import Standing
 from forecast.threads import threads
@@ -35,27 +36,6 @@ OTHER_FOLDERS = {
     "generator": ("a generator", "Go on from it by `forecast generate`, or give the folder of a fit."),
     "study": ("a tuning study", "Its winner is fitted in the folder `winner` in it: give that."),
 }
-
-
-@dataclass(frozen=True)
-class Forecasts:
-    """Forecasts at ``M`` origins, natural units, float64.
-
-    ``point [M, H]``; ``bounds {level: (lo [M, H], hi [M, H])}``; ``rows [M]`` positions of the origins in the
-    panel's frame; ``up [M, H]`` the probability of a value above the last one at the origin, from models that tell.
-    """
-
-    rows: Index
-    point: Array
-    bounds: dict[int, tuple[Array, Array]]
-    up: Array | None = None
-
-    def columns(self, name: str) -> dict[str, Array]:
-        """The columns of a result frame for a model called ``name``, ``[M, H]`` each."""
-        out = {name: self.point}
-        for level, (low, high) in self.bounds.items():
-            out[f"{name}-lo-{level}"], out[f"{name}-hi-{level}"] = low, high
-        return out if self.up is None else {**out, f"{name}-up": self.up}
 
 
 class Model:
@@ -157,11 +137,14 @@ class Model:
             self.read(panel)
         history, standing = self._position()
         require_future(history, self._last, self.horizon)
-        short = self._whole().lengths < (self.lookback or 1)
+        short = np.zeros(len(history.ids), np.bool_)
+        if self.lookback is not None:  # rows read since are laid out for it, which a stream has no need of
+            lengths = self._whole().lengths
+            short = lengths < self.lookback
         if short.all():
             raise TooShortError(
-                f"the longest series has {plural(int(self._whole().lengths.max()), 'row')}, a window of this model "
-                f"reads {self.lookback}.",
+                f"the longest series has {plural(int(lengths.max()), 'row')}, a window of this model reads "
+                f"{self.lookback}.",
                 hint="Give more history, or fit with a shorter --lookback.",
             )
         series_at = self.pipeline.positions(history.ids)
@@ -401,16 +384,6 @@ class Model:
             bounds[level] = natural(inner_low), natural(inner_high)
         up = values[..., len(quantiles) + head.chances.index("up")] if "up" in head.chances else None
         return Forecasts(rows, point, bounds, up)
-
-
-def central(values: Array, quantiles: list[float], level: int) -> tuple[Array, Array]:
-    """Bounds ``[M, H]`` of the central interval ``level`` among the head's quantiles; the point where it has none."""
-    tail = (1 - level / 100) / 2
-    found = [i for i, q in enumerate(quantiles) if abs(q - tail) < 1e-6]
-    if not found:
-        middle = quantiles.index(0.5)
-        return values[..., middle], values[..., middle]
-    return values[..., found[0]], values[..., len(quantiles) - 1 - found[0]]
 
 
 def build_network(config: Config, pipeline: Pipeline) -> Network:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast import reader
-from forecast.model import Forecasts, Model
+from forecast.forecasts import Forecasts
+from forecast.model import Model
 from pipelines.errors import UsageError
 from pipelines.panel import Panel
 from pipelines.prepared import Prepared

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.config import Config
+from forecast.forecasts import central
 from forecast.frames import origins_between
-from forecast.model import Model, central
+from forecast.model import Model
 from forecast.nn.network import Network
 from forecast.spans import Spans
 from forecast.tensors import device_chunks, tensors_of

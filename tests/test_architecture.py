@@ -85,7 +85,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.direction",),
     ("forecast.request", "forecast.reader", "forecast.plot"),
     ("forecast.recursion",),
-    ("forecast.folder",),
+    ("forecast.folder", "forecast.forecasts"),
     ("forecast.model",),
     ("forecast.module", "forecast.data", "forecast.spans", "forecast.readout"),
     ("forecast.stop", "forecast.trainer"),

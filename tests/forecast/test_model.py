@@ -331,6 +331,20 @@ def test_nets_are_float32_whatever_the_default_type(walk, tmp_path, settings: di
         torch.set_default_dtype(torch.float32)
 
 
+def test_a_stream_goes_on_without_laying_its_history_out(walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row and a forecast cost the same however long the history is."""
+    model = forecast.fit(walk, **TINY)
+
+    def grown(*args: object) -> None:
+        raise AssertionError("the history was copied")
+
+    monkeypatch.setattr(type(walk), "append", grown)
+    after = walk.grid.after(walk.end, 2)
+    for stamp in after:
+        model.update(pd.DataFrame({"unique_id": walk.ids[0], "ds": [stamp], "y": [100.0]}))
+        assert (model.predict()["cutoff"] == stamp).all()
+
+
 def test_covariates_of_every_role(make_panel) -> None:
     rng = np.random.default_rng(2)
     n = 300

@@ -27,7 +27,8 @@ from forecast import objective as objectives
 from forecast import study as studies
 from forecast import study_report
 from forecast.config import Config
-from forecast.model import Forecasts, Model
+from forecast.forecasts import Forecasts
+from forecast.model import Model
 from forecast.objective import Sealed, WalkForward
 from forecast.session import attach, folder_of
 from forecast.space import make_space
