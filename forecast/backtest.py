@@ -24,14 +24,14 @@ from forecast import baselines, evidence, folds_run, frames, metrics
 from forecast.backtest_notes import notes_of
 from forecast.callable_module import make_callable
 from forecast.config import Config
-from forecast.contenders import Contender, distinct, resolve, runs_anyway
+from forecast.contenders import Contender, Net, distinct, resolve, runs_anyway
 from forecast.cuts import Cut, Refit, plan, test_rows
 from forecast.folds_run import FoldResult, Job
 from forecast.forecasts import Forecasts
 from forecast.intervals import Early, early_of, early_of_baseline, with_intervals
 from forecast.pieces import Pieces
 from forecast.results import SEED_COLUMNS, Backtest, short_hash, stamp
-from forecast.spans import settle
+from forecast.spans import looks_like_prices
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
 
@@ -137,7 +137,7 @@ def backtest(
         backend=backend, pieces=None if pieces is None else Pieces(pieces, warm),
     )  # fmt: skip
     if trade:
-        _check_trade(asked, settle(chosen, panel).data.kind)
+        _check_trade(asked, chosen)
     data = folds_run.data_hash(panel)
     todo = _jobs(asked, data)
     done = folds_run.run_jobs(
@@ -336,7 +336,7 @@ def _seed_scores(panel: Panel, rows: Index, name: str, seed: int, point: Floats,
     return table[list(SEED_COLUMNS)]
 
 
-def _check_trade(asked: Asked, kind: str) -> None:
+def _check_trade(asked: Asked, chosen: Config) -> None:
     """Refuse what cannot be traded on before anything is fitted: naive's forecasts have the same prices and origins.
 
     Raises:
@@ -346,7 +346,8 @@ def _check_trade(asked: Asked, kind: str) -> None:
     """
     from forecast import trade
 
-    if kind != "price":
+    configs = [chosen, *(one.config for one in asked.contenders if isinstance(one, Net))]
+    if not looks_like_prices(asked.panel) and not any(config.data.kind == "price" for config in configs):
         raise UsageError(
             f"a scorecard of trading needs prices, and {asked.panel.target} was taken for a sensor's values.",
             hint="Leave --trade out; if these are prices, say so: --preset price, or data.kind=price.",

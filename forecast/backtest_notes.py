@@ -45,7 +45,7 @@ def _forecasts(result: Backtest) -> Iterator[str]:
         if out := sorted({series for one in facts for series in one.get("left_out", ())}):
             yield (
                 f"{name}: early stopping and interval widths of a fit left out what had no scale in its training rows "
-                f"(hardly a value, or none that moves): {some(out)}."
+                f"(hardly a value, or a spread of zero): {some(out)}."
             )
 
 

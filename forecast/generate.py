@@ -55,7 +55,7 @@ class SymbolNet(Network):
     """The net of a configuration, reading tokens ``[B, K, 1]`` as one-hot vectors; one class per symbol."""
 
     def __init__(self, config: Config, symbols: int) -> None:
-        super().__init__(config, config.model.classes, 0, 0, torch.ones(1))
+        super().__init__(config, config.model.classes, 0, 0, torch.ones(1, device="cpu"))
         self.symbols = symbols
         if isinstance(self.head, CategoricalHead):
             self.head.edges.copy_(torch.arange(config.model.classes + 1) - 0.5)  # class i is the token i

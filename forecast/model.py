@@ -219,7 +219,7 @@ class Model:
 
         Raises:
             TimeError: a row does not continue its series on the grid; a missing value must be a row with NaN.
-            UsageError: a series was not read before.
+            UsageError: a series was not read before, or shares were split behind the history.
         """
         history, standing = self._position()
         ahead = history.future if future is None else future
@@ -234,6 +234,11 @@ class Model:
         unknown = [name for name in fresh.ids if name not in self._last]
         if unknown:
             raise UsageError(f"series {unknown[0]!r} was not read before.", hint="Use Model.read with all its rows.")
+        if self._shares(fresh) != {name: times for name, times in self._shares(history).items() if name in fresh.ids}:
+            raise UsageError(
+                "the new rows lie behind a split of shares that the history read so far does not reach.",
+                hint="Read the whole history again: Model.read.",
+            )
         for i, name in enumerate(fresh.ids):
             expected, got = history.grid.after(self._last[name], 1)[0], pd.Timestamp(fresh.ds[fresh.offsets[i]])
             if got != expected:
@@ -348,6 +353,11 @@ class Model:
         ends = panel.ds[panel.offsets[1:] - 1]
         self._panel, self._pending, self._standing = panel, [], standing
         self._last = {name: pd.Timestamp(end) for name, end in zip(panel.ids, ends, strict=True)}
+
+    def _shares(self, panel: Panel) -> dict[str, float]:
+        """What the targets of each series of ``panel`` are multiplied by where shares were split since the fit."""
+        times = self.pipeline.to_fit(panel)
+        return {} if times is None else {name: times[i] for i, name in enumerate(panel.ids) if times[i] != 1}
 
     def _whole(self) -> Panel:
         self._position()

@@ -50,9 +50,9 @@ class Scored:
             return []
         it, its = ("it", "its") if len(self.left_out) == 1 else ("them", "their")
         return [
-            f"{some(self.left_out)}: fewer than {plural(LEAST_SCALED, 'value')}, or none that moves, up to "
-            f"{shown(spans.train_end)}, where training ends. Early stopping and interval widths leave {it} out; {its} "
-            "own forecasts and intervals have no scale to go by."
+            f"{some(self.left_out)}: fewer than {plural(LEAST_SCALED, 'value')}, or a spread of zero as data.scaler "
+            f"measures it, up to {shown(spans.train_end)}, where training ends. Early stopping and interval widths "
+            f"leave {it} out; {its} own forecasts and intervals have no scale to go by."
         ]
 
 

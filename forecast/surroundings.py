@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 import torch
 
 _ALONE = threading.RLock()  # torch's generators belong to the process: threads that train at once would share them
+if hasattr(os, "register_at_fork"):  # a child has one thread and generators of its own: nobody in it trains yet
+    os.register_at_fork(after_in_child=lambda: globals().update(_ALONE=threading.RLock()))
 
 
 def cuda_devices() -> list[int]:

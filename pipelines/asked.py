@@ -1,9 +1,10 @@
 """What span of time was asked for, on the clock of each series, and which bars and actions are known by its end.
 
 Days are days on the wall clock of a series' grid (``Grid.tz``; session dates where there is none). A row of a day or a
-session counts by its stamp. Any other bar is stamped where it begins (months and quarters stamped at their end
-excepted) and known once the next one begins: the bar of January is none on the 20th. Assumption, named: a week ends
-where the next begins, not with its last session.
+session counts by its stamp; of a moment that names its zone (20:00 in New York) the day there. Any other bar is stamped
+where it begins (months and quarters stamped at their end, and weeks not named by their Monday, excepted) and known once
+the next one begins: the bar of January is none on the 20th. Assumption, named: a week ends where the next begins, not
+with its last session.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Asked:
 
     def between(self, grid: Grid) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
         """First and last moment in the stamps of ``grid``."""
-        low = None if self.low is None else _stamp(self.low, grid.tz, first=True)
-        return low, min((_stamp(high, grid.tz, first=False) for high in self.highs), default=None)
+        low = None if self.low is None else _stamp(self.low, grid, first=True)
+        return low, min((_stamp(high, grid, first=False) for high in self.highs), default=None)
 
 
 def asked(start: Any, end: Any, as_of: Any) -> Asked:
@@ -55,7 +56,7 @@ def asked(start: Any, end: Any, as_of: Any) -> Asked:
     span = Asked(
         low,
         tuple(
-            day.normalize() + _DAY - _TICK if day == day.normalize() else day
+            day + _DAY - _TICK if day.tz is None and day == day.normalize() else day
             for day in (high, known)
             if day is not None
         ),
@@ -83,8 +84,14 @@ def known_by(
 
 def _by_stamp(grid: Grid) -> bool:
     """Whether a row counts by its stamp alone: days, sessions, and periods that are stamped at their end."""
-    unit = grid.freq.partition("-")[0]
-    return (grid.calendar is not None and not grid.intraday) or unit in ("D", "B", "C") or unit.endswith("E")
+    unit, _, day = grid.freq.partition("-")
+    if unit == "W" and day != "MON":
+        return True  # pandas names a week by its last day; a source's own weeks begin on Mondays
+    return _daily(grid) or unit.endswith("E")
+
+
+def _daily(grid: Grid) -> bool:
+    return (grid.calendar is not None and not grid.intraday) or grid.freq.partition("-")[0] in ("D", "B", "C")
 
 
 def _day(value: Any, name: str) -> pd.Timestamp | None:
@@ -96,15 +103,19 @@ def _day(value: Any, name: str) -> pd.Timestamp | None:
         raise UsageError(f"{name} {value!r} is not a date.", hint="Write it as 2018-12-31.") from error
     if stamp is pd.NaT:
         raise UsageError(f"{name} {value!r} is not a date.", hint="Write it as 2018-12-31.")
-    return stamp if stamp.tz is None else stamp.tz_convert("UTC")
+    return stamp
 
 
 def _plain(stamp: pd.Timestamp) -> pd.Timestamp:
-    return stamp.tz_localize(None)
+    return stamp if stamp.tz is None else stamp.tz_convert("UTC").tz_localize(None)
 
 
-def _stamp(moment: pd.Timestamp, tz: str | None, *, first: bool) -> pd.Timestamp:
-    """``moment`` as a grid in zone ``tz`` stamps it: UTC without a zone."""
-    if tz is not None and moment.tz is None:  # of an hour that clocks show twice, the first to begin, the second to end
-        moment = moment.tz_localize(tz, ambiguous=first, nonexistent="shift_forward").tz_convert("UTC")
+def _stamp(moment: pd.Timestamp, grid: Grid, *, first: bool) -> pd.Timestamp:
+    """``moment`` as ``grid`` stamps it: days without a zone, else UTC."""
+    if moment.tz is not None and _daily(grid):
+        day = moment.tz_localize(None).normalize()
+        return day if first else day + _DAY - _TICK
+    if grid.tz is not None and moment.tz is None:
+        # of an hour that clocks show twice, the first to begin, the second to end
+        moment = moment.tz_localize(grid.tz, ambiguous=first, nonexistent="shift_forward")
     return _plain(moment)

@@ -129,12 +129,12 @@ def _few(count: int, column: Floats) -> bool:
 
 
 def _may_rule(column: Floats) -> bool:
-    """A quick look: could the three largest values be half of the sum of squares?"""
+    """A quick look: could twenty values as large as the largest be half of the sum of squares?"""
     x = column[np.isfinite(column)]
     if len(x) < 20:
         return False
     with np.errstate(over="ignore"):
-        return bool(3 * np.max(np.abs(x - np.median(x))) ** 2 > 0.5 * len(x) * np.var(x))
+        return bool(20 * np.max(np.abs(x - np.median(x))) ** 2 > 0.5 * len(x) * np.var(x))
 
 
 def _rule(x: Floats, far: Index) -> bool:
@@ -229,13 +229,15 @@ def far_findings(rows: Rows, one: Index, name: str, column: Floats, ruling: bool
 
     Args:
         ruling: only what would rule a fit, because it makes up half of the squared spread or more: those beyond all
-            others, and up to three spikes that stand out. Spikes that come back are the way of a series.
+            others, and up to three spikes that stand out, or more of just one value. Other spikes that come back are
+            the way of a series.
     """
     beyond = beyond_all(column)
     rest = column.copy()
     rest[beyond] = np.nan
     near = spikes(rest) if _may_rule(rest) or not ruling else beyond[:0]
-    if ruling and not (0 < len(near) <= 3 and _apart(rest, near, 3)):
+    coded = len(near) > 0 and np.ptp(rest[near]) == 0  # one value again and again: what a sensor writes for a fault
+    if ruling and not (0 < len(near) <= (20 if coded else 3) and _apart(rest, near, 3)):
         near = near[:0]
     found = []
     for far, whole, others in ((beyond, column, "all others"), (near, rest, "its neighbours")):

@@ -72,13 +72,19 @@ def _cold(model: Any, saved: Any, panel: Any) -> list[str]:
     ]
 
 
+def _columns(saved: Any) -> list[str]:
+    """The columns of a run that was saved before they were kept: without an id column its series are called so."""
+    ids = list(saved.ids)
+    return ids if len(ids) > 1 and saved.target in (", ".join(ids), f"{len(ids)} columns") else [saved.target]
+
+
 def _like(saved: Any, data: dict[str, Any]) -> dict[str, Any]:
     """``data`` as the run's was read where nothing else was said: its columns and zone, its prices' basis."""
     filled = dict(data)
     if data["csv"] is not None:
         filled |= {name: data[name] or saved.meta.get(name) for name in ("id", "tz")}
     if not data["target"] and saved.target != "y":
-        filled["target"] = saved.meta.get("targets", [saved.target])
+        filled["target"] = saved.meta.get("targets") or _columns(saved)
     if data["ticker"] and data["adjust"] is None:
         filled["adjust"] = saved.meta.get("adjust")
     for role in ("past", "future", "static"):

@@ -686,6 +686,8 @@ def test_what_cannot_be_traded_is_refused_before_anything_is_fitted() -> None:
     with pytest.raises(UsageError, match="taken for a sensor's values"):
         backtest(panel, Never(), horizon=1, test=60, trade=True)
     asked: dict[str, Any] = {"horizon": 1, "trade": True, "kind": "price"}
+    with pytest.raises(TooShortError, match="too few to trade on"):  # a net says that they are prices
+        backtest(panel, [Config.make(kind="price", horizon=1)], horizon=1, test=3, trade=True)
     with pytest.raises(ValueRangeError, match="positive prices"):
         backtest(replace(panel, frame=panel.frame.assign(y=night)), Never(), test=60, **asked)
     with pytest.raises(TooShortError, match="too few to trade on"):

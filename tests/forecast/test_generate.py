@@ -78,6 +78,7 @@ def test_loading_takes_no_random_number(generator: Generator, tmp_path) -> None:
     again = Generator.load(path)
     assert torch.equal(before, torch.get_rng_state())
     assert again.sample("a", 10) == generator.sample("a", 10)
+    assert {part.device.type for part in (*again.network.parameters(), *again.network.buffers())} == {"cpu"}
 
 
 def test_bits_are_the_cross_entropy_of_one_pass(generator: Generator) -> None:

@@ -12,6 +12,7 @@ import pytest
 import forecast
 from forecast.model import Model
 from forecast.pieces import Pieces, forecast_in_pieces
+from pipelines.errors import UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
 from pipelines.sources.memory import Memory
@@ -72,6 +73,15 @@ def test_rows_behind_a_split_go_on_as_the_whole_history(models: dict[str, Model]
     model.read(whole.up_to(SPLIT))
     model.update(whole.frame[whole.frame["ds"] > SPLIT])
     np.testing.assert_allclose(values(model.predict()), direct, rtol=1e-5)
+
+
+def test_rows_behind_a_split_that_the_history_does_not_reach_are_refused(split: Memory, plain: Memory) -> None:
+    """The fit knew it, so they and the history would be read on two share counts."""
+    model = forecast.fit(read(split), **TINY)
+    model.read(read(split, end=str(FIT.date())))
+    rows = read(plain).frame
+    with pytest.raises(UsageError, match="behind a split of shares"):
+        model.update(rows[rows["ds"] > FIT])
 
 
 def test_pieces_are_on_the_new_share_count_too(models: dict[str, Model], split: Memory) -> None:

@@ -120,7 +120,9 @@ def test_a_series_without_a_scale_of_its_own_rules_no_other(settings: dict[str, 
         assert other_loss < 3 * loss and other_width < 1.5 * width, name
         assert model.facts["left_out"] == [name]
         (note,) = model.facts["notes"]
-        assert note.startswith(f"{name}: fewer than 10 values, or none that moves, up to 2020-01-12 15:00:00")
+        assert note.startswith(
+            f"{name}: fewer than 10 values, or a spread of zero as data.scaler measures it, up to 2020"
+        )
 
 
 def test_a_panel_of_such_series_alone_is_stopped_by_them(make_panel: Callable[..., Panel]) -> None:
@@ -151,4 +153,4 @@ def test_who_was_left_out_is_said(tmp_path: Path) -> None:
     assert forecast.Model.load(tmp_path / "run").facts["notes"] == [note]
     assert forecast.Model.load(tmp_path / "run").pipeline.fitted.unscaled == ("late",)
     found = forecast.backtest(beside("late"), [config], test=40)
-    assert any("training rows (hardly a value, or none that moves): late." in note for note in found.notes)
+    assert any("training rows (hardly a value, or a spread of zero): late." in note for note in found.notes)

@@ -170,6 +170,14 @@ def test_what_is_the_way_of_a_series_is_not_said(name: str) -> None:
         assert not said(panel, "Look at"), seed
 
 
+def test_a_code_for_a_fault_is_said_however_scattered() -> None:
+    rng = np.random.default_rng(0)
+    for count, code in ((5, 500.0), (8, 500.0), (9, 200.0), (10, 1000.0)):
+        values = rng.normal(50, 5, 1000)
+        values[rng.choice(np.arange(10, 990, 10), count, replace=False)] = code
+        assert said(from_frame(lone(values, "y")), "Look at"), (count, code)
+
+
 def test_an_unfinished_last_bar_is_said_because_a_forecast_starts_from_it() -> None:
     rows = bars(walk())
     rows.loc[59, "Volume"] = 2e4

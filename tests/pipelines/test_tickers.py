@@ -164,6 +164,9 @@ def bars_of(freq: str, first: str, count: int, *, actions_: pd.DataFrame | None 
         ("D", "1d", "2020-01-06", "2020-01-06"),
         ("D", "1d", "2020-01-06 10:00", "2020-01-06"),  # as ever: a day counts by its stamp
         ("B", "1d", "2020-01-05", "2020-01-03"),
+        ("D", "1d", pd.Timestamp("2020-01-06 20:00", tz="America/New_York"), "2020-01-06"),  # the 7th in UTC
+        ("D", "1d", pd.Timestamp("2020-01-07 05:00", tz="Asia/Tokyo"), "2020-01-07"),  # the 6th in UTC
+        ("W-FRI", "1wk", "2020-01-10", "2020-01-10"),  # named by its last day
         ("h", "1h", "2020-01-06", "2020-01-06 23:00"),
         ("h", "1h", "2020-01-06 15:00", "2020-01-06 14:00"),
         ("h", "1h", pd.Timestamp("2020-01-06 15:00", tz="Europe/Paris"), "2020-01-06 13:00"),
