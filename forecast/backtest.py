@@ -366,13 +366,9 @@ def _trade(asked: Asked, result: Backtest, tried: int) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in asked.names:
         card = trade.from_frame(
-            result.frame,
-            name,
-            stride=asked.stride,
-            periods=grid.steps_a_year,
-            trials=max(1, trials),
+            result.frame, name, stride=asked.stride, periods=grid.steps_a_year, trials=max(1, trials),
             chosen_by_hand="tickers" in asked.panel.meta,
-        )
+        )  # fmt: skip
         curves = {column: card.equity[column].tolist() for column in card.equity}
         out[name] = {**card.to_json(), "equity": {"ds": [str(stamp) for stamp in card.equity.index], **curves}}
     return out

@@ -30,12 +30,6 @@ from pipelines.where import plural, some
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-OTHER_FOLDERS = {
-    "backtest": ("a backtest", "Give the folder of a fit; `forecast report` and `forecast audit` read this one."),
-    "fold": ("one fold of a backtest", "Give the folder of a fit."),
-    "generator": ("a generator", "Go on from it by `forecast generate`, or give the folder of a fit."),
-    "study": ("a tuning study", "Its winner is fitted in the folder `winner` in it: give that."),
-}
 
 
 class Model:
@@ -319,11 +313,7 @@ class Model:
         from safetensors.torch import load_file
 
         folder = Path(path)
-        kind = storage.check_folder(folder).get("kind")
-        if kind in OTHER_FOLDERS:
-            raise ArtifactError(
-                f"{folder} holds {OTHER_FOLDERS[kind][0]}, no fitted model.", hint=OTHER_FOLDERS[kind][1]
-            )
+        storage.check_fit_folder(folder)
         document = storage.load_json(folder / "pipeline.json")
         settings = storage.load_json(folder / "config.json")
         settings.pop("schema", None)

@@ -38,8 +38,9 @@ ROLLED = 2000  # origins, spread evenly, from which recursive forecasts are cali
 
 @dataclass(frozen=True)
 class Scored:
-    """What of the stop span is scored: rows that may be targets ``[N]``, series ``[S]``, and the ids left out."""
+    """What is read of the stop span (in chunks), its rows that may be targets ``[N]``, series ``[S]``, ids left out."""
 
+    chunks: list[Chunk]
     rows: Mask
     series: Mask
     left_out: tuple[str, ...]
@@ -68,11 +69,13 @@ def scored(prepared: Prepared, pipeline: Pipeline, panel: Panel, config: Config,
     if len(ids) != len(prepared.lengths):
         ids = ids[spans.stop > 0]
     unscaled = pipeline.fitted.unscaled
-    own = ~np.isin(ids, list(unscaled))
-    owner = np.searchsorted(prepared.offsets, np.arange(len(inside)), side="right") - 1
     chunks = stop_plan(prepared, rank, config)
-    if unscaled and _has_target(prepared, inside & own[owner], chunks):
-        return Scored(inside & own[owner], own, unscaled)
+    if unscaled:
+        own = ~np.isin(ids, list(unscaled))
+        owner = np.searchsorted(prepared.offsets, np.arange(len(inside)), side="right") - 1
+        scaled = inside & own[owner]
+        if _has_target(prepared, scaled, chunks):
+            return Scored(chunks, scaled, own, unscaled)
     if not _has_target(prepared, inside, chunks):
         reach, values = config.data.reach, int((prepared.observed & inside).sum())
         first = panel.grid.after(spans.train_end, 1)[0]
@@ -83,7 +86,7 @@ def scored(prepared: Prepared, pipeline: Pipeline, panel: Panel, config: Config,
             hint="Use a larger stop span (--set data.stop=0.3), or bring the data to a lower frequency, at which "
             "values follow one another (a coarser --freq with --irregular snap).",
         )
-    return Scored(inside, np.ones(len(ids), np.bool_), ())
+    return Scored(chunks, inside, np.ones(len(ids), np.bool_), ())
 
 
 def _has_target(prepared: Prepared, rows: Mask, chunks: list[Chunk]) -> bool:
@@ -145,7 +148,7 @@ def calibrate(
     if config.data.strategy == "recursive":
         said = _rolled(Model(config, pipeline, network), panel.up_to(spans.stop_end), spans, scored)
     else:
-        said = _direct(network, prepared, config, spans, scored)
+        said = _direct(network, prepared, scored)
     for values, target in said:
         known = ~np.isnan(target).all(axis=1)
         for level in levels:
@@ -188,14 +191,11 @@ def corrections(scores: Array, widths: Array, level: int) -> Array:
 
 
 @torch.no_grad()
-def _direct(
-    network: Network, prepared: Prepared, config: Config, spans: Spans, scored: Scored
-) -> Iterator[tuple[Array, Array]]:
+def _direct(network: Network, prepared: Prepared, scored: Scored) -> Iterator[tuple[Array, Array]]:
     """What the head says, ``[N, H, width]``, and the targets, ``[N, H]``, at the origins of the stop span, in parts."""
-    rank = position_in(prepared, spans)
     source = tensors_of(prepared, scored.rows, torch.device("cpu"))
     state = None
-    for chunk in device_chunks(stop_plan(prepared, rank, config), torch.device("cpu")):
+    for chunk in device_chunks(scored.chunks, torch.device("cpu")):
         batch = gather(source, chunk)
         if state is None or chunk.last_only or state[0].shape[0] != batch.x.shape[0]:
             state = network.initial(batch.x.shape[0])

@@ -19,6 +19,12 @@ from pipelines.errors import ArtifactError, UsageError
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+OTHER_KINDS = {
+    "backtest": ("a backtest", "Give the folder of a fit; `forecast report` and `forecast audit` read this one."),
+    "fold": ("one fold of a backtest", "Give the folder of a fit."),
+    "generator": ("a generator", "Go on from it by `forecast generate`, or give the folder of a fit."),
+    "study": ("a tuning study", "Its winner is fitted in the folder `winner` in it: give that."),
+}
 
 
 def write_folder(
@@ -141,6 +147,19 @@ def check_folder(path: Path) -> dict[str, Any]:
                 f"{file} is not as it was written (its SHA-256 differs).",
                 hint="The run is damaged or was edited: restore the file or fit again.",
             )
+    return manifest
+
+
+def check_fit_folder(path: Path) -> dict[str, Any]:
+    """The manifest of a fit's folder, see :func:`check_folder`.
+
+    Raises:
+        ArtifactError: it is damaged, or holds something else that the toolkit writes.
+    """
+    manifest = check_folder(path)
+    if (kind := manifest.get("kind")) in OTHER_KINDS:
+        what, hint = OTHER_KINDS[kind]
+        raise ArtifactError(f"{path} holds {what}, no fitted model.", hint=hint)
     return manifest
 
 

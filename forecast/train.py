@@ -25,7 +25,7 @@ from forecast.nn.classes import CategoricalHead
 from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
 from forecast.spans import Spans, cut_spans, pipeline_spec, settle
-from forecast.stop import Scored, calibrate, position_in, scored, stop_loss, stop_plan
+from forecast.stop import Scored, calibrate, position_in, scored, stop_loss
 from forecast.surroundings import seeded
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
@@ -203,7 +203,7 @@ def _train(
     stream.passes = min(_int(train.epochs), max(1, -(-CHECK_UPDATES // updates_a_pass)))
     average = WeightAverage(network, train.average) if train.average else None
     module = ForecastModule(network, config, average, probe)
-    watch = _Watch(prepared, rank, stop, config, stream, updates_a_pass, progress, checked)
+    watch = _Watch(prepared, stop, config, stream, updates_a_pass, progress, checked)
     run_trainer(
         module, stream, train, epochs=-(-_int(train.epochs) // stream.passes), core=config.model.core, callbacks=[watch]
     )
@@ -226,7 +226,7 @@ def _solve(
     rank = position_in(prepared, spans)
     training = rows_before(prepared, rank.train)
     judge = tensors_of(prepared, stop.rows, cpu)
-    chunks = device_chunks(stop_plan(prepared, rank, config), cpu)
+    chunks = device_chunks(stop.chunks, cpu)
     began = time.perf_counter()
 
     def tell(done: int, total: int) -> None:
@@ -249,10 +249,10 @@ class _Watch(pl.Callback):
     """Looks at the stop span, keeps the best averaged weights, stops early, reports progress."""
 
     def __init__(
-        self, prepared: Prepared, rank: Spans, stop: Scored, config: Config, stream: StreamData, updates_a_pass: int,
+        self, prepared: Prepared, stop: Scored, config: Config, stream: StreamData, updates_a_pass: int,
         progress: Callable[[Progress], None] | None, checked: Callable[[int, float], None] | None,
     ) -> None:  # fmt: skip
-        self.prepared, self.rank, self.stop, self.config, self.stream = prepared, rank, stop, config, stream
+        self.prepared, self.stop, self.config, self.stream = prepared, stop, config, stream
         self.updates_a_pass, self.progress, self.checked = updates_a_pass, progress, checked
         self.history = History()
         self.kept: list[Tensor] | None = None
@@ -265,7 +265,7 @@ class _Watch(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = pl_module.device
         self.source = tensors_of(self.prepared, self.stop.rows, device)
-        self.chunks = device_chunks(stop_plan(self.prepared, self.rank, self.config), device)
+        self.chunks = device_chunks(self.stop.chunks, device)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
