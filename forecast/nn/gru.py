@@ -7,10 +7,11 @@ an LSTM. ``GRU`` is ``nn.GRU`` with another forward pass on the CPU, written by 
 - the input product of all steps is one matrix product, outside the loop over time;
 - a step is five calls: one matrix product that accumulates into the gates, and four pointwise ones;
 - everything in the gradient that does not depend on the gradient flowing back is computed for all steps at
-  once, so a step back is three calls; each weight gradient is one product at the end;
+  once, so a step back is three calls; each weight gradient is one product at the end, the narrower factor first;
 - the recurrence runs in ``u = (h + 1) / 2``, where the candidate's tanh turns into a sigmoid (torch's
   tanh costs three times its sigmoid on a CPU): rounding moves by about 1e-7;
-- the views of the single steps (a quarter of the time when made anew) are kept between calls;
+- the views of the single steps (a quarter of the time when made anew) are kept between calls, and a pass keeps
+  its gates where they were computed until its graph is dropped;
 - products too small to share run on one thread, whatever the number of threads: passing them round costs
   more than it saves, and very much more when another process holds a core.
 
@@ -28,14 +29,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from forecast.nn.dropout import dropout
 from pipelines.errors import UsageError
 
 _BLOCK = 256  # steps per call of the kernel: longer sequences are chained, so scratch memory stays flat
 _KEEP_BYTES = 1 << 24  # larger workspaces are not kept: there the views are a small part of the time
-_KEEP_SHAPES = 4
+_KEEP_SPACES = 8  # one for every layer whose gradient is still to come, and one for the gradient itself
 _ALONE = 1 << 17  # batch * hidden * hidden up to which the products inside the loop stay on one thread
 
 
@@ -60,19 +60,19 @@ def _threads(batch: int, hidden: int) -> Iterator[None]:
 
 
 class _Workspace:
-    """Scratch of one layer and the views of its single steps; nothing in it outlives a call.
+    """Scratch of one layer and the views of its single steps.
 
     Columns of ``gates [K, B, 4H]``: hidden part of the candidate, reset, update, candidate; so the hidden
-    product writes the first three blocks and the input product the last three. The gradient keeps its
-    coefficients in the same memory.
+    product writes the first three blocks and the input product the last three. The gradient has its
+    coefficients, in a workspace of its own, at the same places.
     """
 
     def __init__(self, steps: int, batch: int, hidden: int, dtype: torch.dtype) -> None:
         self.steps = steps
+        self.shape = (batch, hidden, dtype)
         self.gates = torch.empty(steps, batch, 4 * hidden, dtype=dtype)
         self.u = torch.empty(steps + 1, batch, hidden, dtype=dtype)
         self.d = torch.empty(steps, batch, hidden, dtype=dtype)
-        self.z = torch.empty(steps, batch, hidden, dtype=dtype)
         blocks = self.gates.view(steps, batch, 4, hidden)
         self.block_steps = blocks.unbind(0)
         self.hn_steps, self.r_steps, self.z_steps, self.n_steps = (blocks[:, :, i].unbind(0) for i in range(4))
@@ -81,26 +81,54 @@ class _Workspace:
         self.u_steps = self.u.unbind(0)
         self.d_steps = self.d.unbind(0)
         self.d_rows = self.d.unsqueeze(2).unbind(0)
-        self.zc_steps = self.z.unbind(0)
-        self.bytes = (6 * steps + 1) * batch * hidden * dtype.itemsize + 4 * steps
+        self.bytes = (6 * steps + 1) * batch * hidden * dtype.itemsize
 
 
-_kept: dict[tuple[int, int, torch.dtype], _Workspace] = {}
+_kept: list[_Workspace] = []
 
 
-@contextmanager
-def _workspace(steps: int, batch: int, hidden: int, dtype: torch.dtype) -> Iterator[_Workspace]:
-    """Lend a workspace of at least ``steps`` steps; taken out of the store meanwhile, so threads never share."""
-    key = (batch, hidden, dtype)
-    space = _kept.pop(key, None)
-    if space is None or space.steps < steps:
-        with torch.inference_mode():
-            space = _Workspace(steps, batch, hidden, dtype)
-    yield space
-    if space.bytes <= _KEEP_BYTES:
-        while len(_kept) >= _KEEP_SHAPES:
-            _kept.pop(next(iter(_kept)), None)
-        _kept[key] = space
+class _Loan:
+    """A workspace of at least ``steps`` steps, nobody else's until the loan is dropped.
+
+    A forward pass whose gradient may be asked for keeps its loan for as long as its graph lives.
+    """
+
+    def __init__(self, steps: int, batch: int, hidden: int, dtype: torch.dtype) -> None:
+        kept = self._taken(steps, (batch, hidden, dtype))
+        if kept is None:
+            with torch.inference_mode():
+                kept = _Workspace(steps, batch, hidden, dtype)
+        self.space = kept
+
+    @staticmethod
+    def _taken(steps: int, shape: tuple[int, int, torch.dtype]) -> _Workspace | None:
+        for space in reversed(tuple(_kept)):
+            if space.shape == shape and space.steps >= steps:
+                try:
+                    _kept.remove(space)
+                except ValueError:  # another thread was quicker
+                    continue
+                return space
+        return None
+
+    def __del__(self) -> None:
+        if hasattr(self, "space") and self.space.bytes <= _KEEP_BYTES:
+            _kept.append(self.space)
+            del _kept[:-_KEEP_SPACES]
+
+
+@lru_cache(maxsize=8)
+def _scales(hidden: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Factors of rows: of the input product (reset, update, candidate), of its gradient, of the hidden product.
+
+    W h = 2 W u - W 1, and tanh(a) = 2 sigmoid(2 a) - 1, so every candidate term is doubled once more. The gradient
+    has the hidden product's factors; that is in the order candidate, reset, update.
+    """
+    with torch.inference_mode(False):
+        return tuple(  # type: ignore[return-value]
+            torch.tensor(each, dtype=dtype).repeat_interleave(hidden).unsqueeze(1)
+            for each in ((1.0, 1.0, 2.0), (2.0, 2.0, 4.0), (4.0, 2.0, 2.0))
+        )
 
 
 class _Layer(torch.autograd.Function):
@@ -111,29 +139,31 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, keep: bool, x: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+        ctx: Any, keep: bool, x: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
     ) -> tuple[Tensor, Tensor]:
         steps, batch, width = x.shape
         hidden = w_hh.shape[1]
         two = 2 * hidden
-        # W h = 2 W u - W 1, and tanh(a) = 2 sigmoid(2 a) - 1: so every candidate term is doubled once more.
-        constant = b_hh - w_hh.sum(1)
-        bias = torch.cat((b_ih[:two] + constant[:two], 2 * b_ih[two:]))
-        w_in = torch.cat((w_ih[:two], 2 * w_ih[two:])).t()
-        w_rec = torch.cat((4 * w_hh[two:], 2 * w_hh[:two])).t()
-        with _workspace(steps, batch, hidden, x.dtype) as ws:
-            with torch.inference_mode():
-                gates = ws.gates[:steps]
-                flat = gates.view(steps * batch, 4 * hidden)
-                torch.addmm(bias, x.reshape(steps * batch, width), w_in, out=flat[:, hidden:])
-                flat[:, :hidden] = 2 * constant[two:]
-                torch.add(h0, 1, out=ws.u_steps[0]).mul_(0.5)
-                with _threads(batch, hidden):
-                    _run(ws, steps, w_rec)
-            states = torch.mul(ws.u[: steps + 1], 2).sub_(1)
-            states[0] = h0
-            if keep:
-                ctx.save_for_backward(x, w_ih, w_hh, gates.clone(), states)
+        loan = _Loan(steps, batch, hidden, x.dtype)
+        ws = loan.space
+        for_input, _, for_hidden = _scales(hidden, x.dtype)
+        with torch.inference_mode():
+            constant = b_hh - w_hh.sum(1)
+            bias = b_ih * for_input[:, 0]
+            bias[:two] += constant[:two]
+            w_in = (w_ih * for_input).t()
+            w_rec = torch.cat((w_hh[two:], w_hh[:two])).mul_(for_hidden)
+            flat = ws.gates[:steps].view(steps * batch, 4 * hidden)
+            torch.addmm(bias, x.reshape(steps * batch, width), w_in, out=flat[:, hidden:])
+            flat[:, :hidden] = constant[two:].mul_(2)
+            torch.add(h0, 1, out=ws.u_steps[0]).mul_(0.5)
+            with _threads(batch, hidden):
+                _run(ws, steps, w_rec.t())
+        states = torch.mul(ws.u[: steps + 1], 2).sub_(1)
+        states[0] = h0
+        if keep:
+            ctx.save_for_backward(x, w_ih, states)
+            ctx.loan, ctx.w_rec = loan, w_rec
         return states[1:], states[steps].clone()
 
     @staticmethod
@@ -143,43 +173,37 @@ class _Layer(torch.autograd.Function):
                 "The fast GRU has first derivatives only, and a graph of the gradient was asked for (create_graph).",
                 hint="Build it with fast=False, or set `fast` to False on the module.",
             )
-        x, w_ih, w_hh, gates, states = ctx.saved_tensors
+        x, w_ih, states = ctx.saved_tensors
         steps, batch, width = x.shape
-        hidden = w_hh.shape[1]
-        w_r, w_z, w_n = w_hh.chunk(3)
-        w_rec = torch.cat((4 * w_n, 2 * w_r, w_z))
-        with _workspace(steps, batch, hidden, x.dtype) as ws:
-            with torch.inference_mode():
-                _coefficients(ws, gates, states)
-                ws.d[:steps].copy_(grad_out)
-                ws.d_steps[steps - 1].add_(grad_last)
-                ws.z[:steps].copy_(gates[:, :, 2 * hidden : 3 * hidden])
-                with _threads(batch, hidden):
-                    _run_back(ws, steps, w_rec)
-            flat = ws.gates[:steps].view(steps * batch, 4 * hidden)
-            hidden_part, input_part = flat[:, : 3 * hidden], flat[:, hidden:]
-            total = flat.sum(0)
-            g_hh = hidden_part.t().mm(states[:-1].view(steps * batch, hidden))
-            g_ih = input_part.t().mm(x.reshape(steps * batch, width))
-            grad_x = grad_h0 = None
-            if ctx.needs_input_grad[1]:
-                i_r, i_z, i_n = w_ih.chunk(3)
-                grad_x = input_part.mm(torch.cat((2 * i_r, i_z, 4 * i_n))).view(steps, batch, width)
-            if ctx.needs_input_grad[2]:
-                grad_h0 = torch.addcmul(hidden_part[:batch].mm(w_rec), ws.d_steps[0], ws.zc_steps[0])
-        t_hn, t_r, t_z, t_n = total.chunk(4)
-        h_n, h_r, h_z = g_hh.chunk(3)
-        g_ih[:hidden] *= 2
-        g_ih[2 * hidden :] *= 4
-        t_r = 2 * t_r
+        hidden = states.shape[2]
+        _, scale, _ = _scales(hidden, x.dtype)
+        forward, loan = ctx.loan.space, _Loan(steps, batch, hidden, x.dtype)
+        ws = loan.space
+        with torch.inference_mode():
+            _coefficients(forward, ws, steps)
+            ws.d[:steps].copy_(grad_out)
+            ws.d_steps[steps - 1].add_(grad_last)
+            with _threads(batch, hidden):
+                _run_back(forward, ws, steps, ctx.w_rec)
+        flat = ws.gates[:steps].view(steps * batch, 4 * hidden)
+        hidden_part, input_part = flat[:, : 3 * hidden], flat[:, hidden:]
+        grad_x = grad_h0 = None
+        if ctx.needs_input_grad[1]:
+            grad_x = input_part.mm(w_ih * scale).view(steps, batch, width)
+        if ctx.needs_input_grad[2]:
+            grad_h0 = torch.addcmul(hidden_part[:batch].mm(ctx.w_rec), ws.d_steps[0], forward.z_steps[0])
+        total = flat.sum(0)
+        # the narrow matrix first: with few columns in x the product the other way round takes up to eight times as long
+        g_ih = x.reshape(steps * batch, width).t().mm(input_part).t()
+        g_hh = states[:-1].view(steps * batch, hidden).t().mm(hidden_part).t()
         return (
             None,
             grad_x,
             grad_h0,
-            g_ih,
-            torch.cat((2 * h_r, h_z, 4 * h_n)),
-            torch.cat((t_r, t_z, 4 * t_n)),
-            torch.cat((t_r, t_z, 4 * t_hn)),
+            torch.mul(g_ih, scale, out=torch.empty_like(w_ih)),
+            torch.cat((g_hh[hidden:], g_hh[:hidden])).mul_(scale),
+            total[hidden:] * scale[:, 0],
+            torch.cat((total[hidden : 3 * hidden], total[:hidden])).mul_(scale[:, 0]),
         )
 
 
@@ -205,29 +229,28 @@ def _run(ws: _Workspace, steps: int, w_rec: Tensor) -> None:
         u = after
 
 
-def _coefficients(ws: _Workspace, gates: Tensor, states: Tensor) -> None:
+def _coefficients(forward: _Workspace, ws: _Workspace, steps: int) -> None:
     """For every step, what the gradient of each block is per unit of the state's gradient, up to row factors.
 
     With s the candidate's sigmoid and p its argument's hidden part: hidden candidate ``s(1-s)(1-z) r`` (times
-    4), reset ``s(1-s)(1-z) p r(1-r)`` (times 2), update ``(h - n) z(1-z)``, candidate ``s(1-s)(1-z)`` (times 4).
+    4), reset ``s(1-s)(1-z) p r(1-r)`` (times 2), update ``(h - n)/2 z(1-z)`` (times 2), candidate
+    ``s(1-s)(1-z)`` (times 4).
     """
-    steps, _, width = gates.shape
-    hidden = width // 4
+    gates, out = forward.gates[:steps], ws.gates[:steps]
+    hidden = gates.shape[2] // 4
     hn, r, z, s = gates.chunk(4, 2)
-    out = ws.gates[:steps]
     out_hn, out_r, out_z, out_n = out.chunk(4, 2)
     tail = gates[:, :, hidden:]
     torch.addcmul(tail, tail, tail, value=-1, out=out[:, :, hidden:])
     out_n.addcmul_(out_n, z, value=-1)
     torch.mul(out_n, r, out=out_hn)
     out_r.mul_(out_n).mul_(hn)
-    spread = torch.sub(states[:-1], s, alpha=2, out=ws.d[:steps])  # h - n = h - 2 s + 1
-    out_z.addcmul_(out_z, spread)
+    out_z.mul_(torch.sub(forward.u[:steps], s, out=ws.d[:steps]))  # (h - n) / 2 = u - s
 
 
-def _run_back(ws: _Workspace, steps: int, w_rec: Tensor) -> None:
+def _run_back(forward: _Workspace, ws: _Workspace, steps: int, w_rec: Tensor) -> None:
     """Carry the gradient of the state back; turns ``ws.gates`` from coefficients into gradients."""
-    blocks, rows, d, z, recurrent = ws.block_steps, ws.d_rows, ws.d_steps, ws.zc_steps, ws.recurrent_steps
+    blocks, rows, d, z, recurrent = ws.block_steps, ws.d_rows, ws.d_steps, forward.z_steps, ws.recurrent_steps
     for t in range(steps - 1, 0, -1):
         blocks[t].mul_(rows[t])
         d[t - 1].addcmul_(d[t], z[t]).addmm_(recurrent[t], w_rec)

@@ -143,13 +143,31 @@ def test_results_do_not_depend_on_what_ran_before() -> None:
     assert all(torch.equal(got[name], want[name]) for name in want)
 
 
+def test_a_graph_keeps_its_scratch_and_gives_it_back() -> None:
+    fast, _ = pair(batch_first=True)
+    x = torch.randn(7, 9, D)
+    module._kept.clear()
+    out = fast(x)[0]
+    assert not module._kept  # lent to both layers until the graph is dropped
+    out.sum().backward()
+    assert len(module._kept) == 1  # the gradient's own
+    del out
+    assert len(module._kept) == 3
+    spaces = {id(space) for space in module._kept}
+    fast(x)[0].sum().backward()
+    assert {id(space) for space in module._kept} == spaces
+    with torch.no_grad():
+        fast(x)
+    assert {id(space) for space in module._kept} == spaces
+
+
 def test_scratch_kept_is_bounded() -> None:
     fast, _ = pair(batch_first=True)
     module._kept.clear()
     with torch.no_grad():
-        for batch in range(1, 12):
+        for batch in range(1, 2 * module._KEEP_SPACES):
             fast(torch.randn(batch, 3, D))
-        assert len(module._kept) <= module._KEEP_SHAPES
+        assert len(module._kept) <= module._KEEP_SPACES
         module._kept.clear()
         gru_layer(
             torch.randn(64, 600, D), torch.zeros(600, 100), *(torch.randn(s) for s in ((300, D), (300, 100), 300, 300))
