@@ -11,7 +11,7 @@ help:
 	@echo "make fit          forecast the S&P 500 sample: data, training, forecast, verdict (FIT='--ticker ...' for others)"
 	@echo "make test         the suite without the slow proofs     make test-all    all of it"
 	@echo "make lint         ruff and mypy                         make format      ruff, in place"
-	@echo "make bench        one table of every speed target       make bench-peers NeuralForecast and Darts on the same work"
+	@echo "make bench        every speed target (two hours)        make bench-peers NeuralForecast and Darts (two hours)"
 	@echo "make data-table   what becomes of every file in ../shared/data"
 
 env: $(STAMP)
@@ -51,13 +51,15 @@ bench: env
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script" >&2; $(PY) $$script >/dev/null; done
 	@$(PY) benchmarks/table.py
 
-# one environment per file of requirements: benchmarks/peers/darts.txt -> .venv-darts; then the comparison (an hour)
+# one environment per file of requirements: benchmarks/peers/darts.txt -> .venv-darts; then the comparison (two hours;
+# one that was interrupted goes on with `.venv/bin/python benchmarks/peers.py`, then benchmarks/table.py)
 bench-peers: env
 	@set -e; for needs in benchmarks/peers/*.txt; do \
 		name=$$(basename $$needs .txt); echo "Installing $$name into .venv-$$name" >&2; \
 		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; \
 		.venv-$$name/bin/pip install -qq --disable-pip-version-check --requirement $$needs; done
-	@$(PY) benchmarks/peers.py
+	@$(PY) benchmarks/peers.py --fresh
+	@$(PY) benchmarks/table.py
 
 data-table: env
 	@$(PY) -m tests.data_table

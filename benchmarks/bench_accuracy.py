@@ -18,7 +18,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from common import Row, etth1, finish, hourly, panel
+from common import Row, asked_for_all, etth1, finish, hourly, panel
 from torch import Tensor, nn
 
 import forecast.data
@@ -120,7 +120,10 @@ def main() -> None:
             )
         )  # fmt: skip
         details[name] = {"fast": fast, "plain": plain}
-    finish("accuracy", rows, {"threads": options.threads, "updates": options.updates, "errors": details})
+    finish(
+        "accuracy", rows, {"threads": options.threads, "updates": options.updates, "errors": details},
+        keep=asked_for_all(parser, options),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

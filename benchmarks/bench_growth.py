@@ -14,7 +14,7 @@ import time
 import numpy as np
 import torch
 from bench_step import CPU, Job
-from common import Row, daily, finish, hourly, panel, peak_mb
+from common import Row, asked_for_all, daily, finish, hourly, panel, peak_mb
 
 from forecast.data import Bundle
 from forecast.module import ForecastModule, WeightAverage
@@ -60,14 +60,14 @@ def exponent(runs: list[dict[str, float]], key: str = "pass_s") -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--full", action="store_true", help="to 1e7 points and 10,000 series (minutes, 6 GB)")
+    parser.add_argument("--quick", action="store_true", help="not to 1e7 points and 10,000 series (ten minutes, 6 GB)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows, details = [], {}
-    points = [30_000, 100_000, 300_000, 1_000_000] + ([3_000_000, 10_000_000] if options.full else [])
-    counts = [100, 300, 1000] + ([3000, 10_000] if options.full else [])
+    points = [30_000, 100_000, 300_000, 1_000_000] + ([] if options.quick else [3_000_000, 10_000_000])
+    counts = [100, 300, 1000] + ([] if options.quick else [3000, 10_000])
     for name, runs in {
         "points of one series": [measure(daily(n), "D", options.repeats if n < 3e6 else 2) for n in points],
         "series of 1,000 points": [measure(hourly(n, 1000), "h", options.repeats if n < 2e3 else 2) for n in counts],
@@ -76,7 +76,10 @@ def main() -> None:
         steps = [exponent(runs[i : i + 2]) for i in range(len(runs) - 1)]
         last = runs[-1]
         peak = f", peak {last['peak_mb']:.0f} MB" if name == "points of one series" else ""  # of the process so far
-        note = f"{runs[0]['size']:.0e} to {last['size']:.0e} points; at the end {last['points_per_s']:,.0f} points/s, prepared in {last['prepare_s']:.1f} s{peak}"  # noqa: E501
+        note = (
+            f"{runs[0]['size']:.0e} to {last['size']:.0e} points; at the end {last['points_per_s']:,.0f} points/s, "
+            f"prepared in {last['prepare_s']:.1f} s{peak}"
+        )
         rows.append(
             Row(
                 f"exponent of time per pass in the {name}",
@@ -89,11 +92,12 @@ def main() -> None:
                 note,
             )
         )
-        rows.append(
-            Row(f"exponent of preparing the data in the {name}", "-", exponent(runs, "prepare_s"), 0, 0, None, "")
-        )
+        each = [exponent(runs[i : i + 2], "prepare_s") for i in range(len(runs) - 1)]
+        text = f"exponent of preparing the data in the {name}"
+        rows.append(Row(text, "-", exponent(runs, "prepare_s"), min(each), max(each), None, ""))
         details[name] = runs
-    finish("growth", rows, {"threads": options.threads, "settings": SETTINGS, **details})
+    details |= {"threads": options.threads, "settings": SETTINGS}
+    finish("growth", rows, details, keep=asked_for_all(parser, options))
 
 
 if __name__ == "__main__":

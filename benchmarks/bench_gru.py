@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import Row, finish
+from common import Row, asked_for_all, finish
 
 TARGET = 0.90
 
@@ -92,7 +92,8 @@ def main() -> None:
         note = f"{each['ours ms']} ms, LSTM {each['lstm ms']}, torch's GRU {each['torch gru ms']}; spread: quartiles"
         text = f"GRU step / LSTM step ({args.layers} x {args.hidden}, batch {each['batch']}, threads {each['threads']})"
         rows.append(Row(text, f"<= {TARGET}", middle, low, high, each["met"], "x", note))
-    finish("gru", rows, {"threads": args.threads, "rounds": args.rounds, "steps": args.steps, "found": found})
+    details = {"threads": args.threads, "rounds": args.rounds, "steps": args.steps, "found": found}
+    finish("gru", rows, details, keep=asked_for_all(parser, args))
 
 
 if __name__ == "__main__":

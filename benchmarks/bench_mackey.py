@@ -13,7 +13,7 @@ import statistics
 
 import numpy as np
 import torch
-from common import Row, finish, panel
+from common import Row, asked_for_all, finish, panel
 
 from forecast.train import fit
 
@@ -67,7 +67,8 @@ def main() -> None:
                 f"{len(values)} seeds",
             )
         )  # fmt: skip
-    finish("mackey", rows, {"seeds": options.seeds, "settings": SETTINGS, "threads": options.threads})
+    details = {"seeds": options.seeds, "settings": SETTINGS, "threads": options.threads}
+    finish("mackey", rows, details, keep=asked_for_all(parser, options))
 
 
 if __name__ == "__main__":

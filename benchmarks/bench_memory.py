@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 import torch
-from common import Row, finish
+from common import Row, asked_for_all, finish
 
 from forecast.config import Config
 from forecast.diagnose import examine, watched_fit
@@ -87,7 +87,7 @@ def main() -> None:
             Row(f"beside: {name}", "-", run["explained"], run["explained"], run["explained"], None, "", "one seed")
         )
         _say(name, run)
-    finish("memory", rows, details)
+    finish("memory", rows, details, keep=asked_for_all(parser, asked))
 
 
 def _say(name: str, run: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import sys
 import time
 
 import torch
-from common import Row, finish, interleave, ratio
+from common import Row, asked_for_all, finish, interleave, ratio
 from torch import Tensor, nn
 
 NETS, STEPS, FEATURES, HORIZON = 8, 64, 9, 24
@@ -103,14 +103,14 @@ def processes(hidden: int, lanes: int, repeats: int) -> tuple[float, float, floa
     """8 nets in one process per core / 8 in turn with all cores, start-up left out."""
     cores = min(os.cpu_count() or 1, NETS)
     ratios = []
-    for _ in range(repeats):
-        both = []
-        for parts, threads in ((cores, 1), (1, cores)):
+    for i in range(repeats):
+        both = {}
+        for parts, threads in ((cores, 1), (1, cores))[:: 1 if i % 2 else -1]:
             command = [sys.executable, __file__, "--worker", str(NETS // parts), str(hidden), str(lanes)]
             env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
             with_all = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(parts)]
-            both.append(max(float(process.communicate()[0]) for process in with_all))
-        ratios.append(both[0] / both[1])
+            both[parts] = max(float(process.communicate()[0]) for process in with_all)
+        ratios.append(both[cores] / both[1])
     ratios.sort()
     return ratios[len(ratios) // 2], ratios[0], ratios[-1]
 
@@ -165,7 +165,7 @@ def main() -> None:
             "x",
         )
     )
-    finish("seeds", rows, {"threads": options.threads})
+    finish("seeds", rows, {"threads": options.threads}, keep=asked_for_all(parser, options))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from common import Row, daily, finish
+from common import Row, asked_for_all, daily, finish
 
 JOB = "LSTM 2x64, 10 passes over 5,000 points, horizon 24"
 PEAK = "\nprint([int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
@@ -146,7 +146,8 @@ def main() -> None:
                 "s",
             )
         )
-    finish("start", rows, {"threads": options.threads, "seconds": seconds, "peaks_mb": peaks})
+    details = {"threads": options.threads, "seconds": seconds, "peaks_mb": peaks}
+    finish("start", rows, details, keep=asked_for_all(parser, options))
 
 
 def _library(file: Path) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from common import Row, finish, panel
+from common import Row, asked_for_all, finish, panel
 from scipy.stats import wilcoxon
 
 from forecast.config import Config
@@ -114,7 +114,7 @@ def main() -> None:
     finish("tune", report_rows(runs, given.trials), {
         "threads": 1, "trials": given.trials, "near": NEAR, "lag": LAG, "fixed": FIXED, "space": SPACE,
         "planted": {seed: {"ridge": best, "error": error} for seed, (best, error) in optima.items()}, "runs": runs,
-    })  # fmt: skip
+    }, keep=asked_for_all(parser, given))  # fmt: skip
 
 
 def report_rows(runs: dict[str, list[dict[str, Any]]], trials: int) -> list[Row]:

@@ -1,6 +1,6 @@
 """How often does a backtest claim skill where there is none, and where there is some?
 
-    python benchmarks/bench_verdicts.py [--runs 100] [--jobs 2]
+    .venv/bin/python benchmarks/bench_verdicts.py [--runs 100] [--jobs 2]
 
 Three sets of simulated prices, 1,000 points each, the last 300 of them the test span, horizon 1, seeds 0 to 99:
 
@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from common import Row, asked_for_all, finish
 
 from pipelines.grid import Grid
 from pipelines.panel import Panel
@@ -31,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "model.core": "gru", "model.hidden": 16, "model.dropout": 0.5, "train.lr": 0.02, "train.updates": 300,
 }  # fmt: skip
 SETS = ("walk", "ar1", "placebo")
-LIMITS = {"walk": "at most 5 %", "ar1": "at least 95 %", "placebo": "at most 10 %"}
+LIMITS = {"walk": (0, 5), "ar1": (95, 100), "placebo": (0, 10)}  # per cent of the runs that may say skill
 
 
 def prices(kind: str, seed: int, points: int = 1000) -> Panel:
@@ -71,33 +70,26 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--set", dest="sets", choices=SETS, action="append")
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--verbose", action="store_true", help="a line per run")
     given = parser.parse_args()
     from joblib import Parallel, delayed
 
-    rows: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for kind in given.sets or SETS:
-        clock = time.perf_counter()
         part = []
-        for row in Parallel(n_jobs=given.jobs, return_as="generator")(delayed(one)(kind, s) for s in range(given.runs)):
-            part.append(row)
+        for run in Parallel(n_jobs=given.jobs, return_as="generator")(delayed(one)(kind, s) for s in range(given.runs)):
+            part.append(run)
             if given.verbose:
-                print(json.dumps(row), flush=True)
-        rows += part
-        labels = Counter(row["label"] for row in part)
-        line = ", ".join(f"{label} {count}" for label, count in labels.most_common())
-        ratio = np.median([row["ratio"] for row in part])
-        if not given.json:
-            print(
-                f"{kind:8s} skill {labels['skill']} of {given.runs} ({LIMITS[kind]} allowed); {line}; "
-                f"median MAE over the baseline's {ratio:.3f}; {time.perf_counter() - clock:.0f} s",
-                flush=True,
-            )
-    if given.json:
-        print(json.dumps({"schema": 1, "settings": SETTINGS, "runs": rows}))
-    else:
-        print("settings:", ", ".join(f"{name}={value}" for name, value in SETTINGS.items()))
+                print(json.dumps(run), flush=True)
+        runs += part
+        share = 100 * sum(run["label"] == "skill" for run in part) / len(part)
+        ratios = sorted(run["ratio"] for run in part)
+        low, high = LIMITS[kind]
+        wanted, met = (f">= {low}", share >= low) if low else (f"<= {high}", share <= high)
+        note = f"{len(part)} runs, median MAE over the baseline's {np.median(ratios):.3f}"
+        rows.append(Row(f"verdicts of skill, {kind}", wanted, share, share, share, met, "%", note))
+    finish("verdicts", rows, {"settings": SETTINGS, "runs": runs}, keep=asked_for_all(parser, given))
 
 
 if __name__ == "__main__":

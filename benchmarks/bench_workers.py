@@ -1,12 +1,13 @@
-"""Two workers of one thread each against one worker of two threads, on trials of a study.
+"""Two workers of one thread each against one worker of two threads and one of one, on trials of a study.
 
     python benchmarks/bench_workers.py [--repeats 5] [--trials 4]
 
 Three processes are started once, prepare the folds of one study and warm up: two with one thread, one with two. Then,
-in turn, the first two run half of the trials each at the same time, and the third runs all of them; what counts is
-the time until the last is done. Start-up is left out: a worker pays it once (a few seconds), a study has many trials.
-Trials are those of the default configuration (LSTM of 64, three folds) with fewer updates, on a price path of 2,000
-days. On a machine that is busy with other work the figures mean nothing: look at the load in the result.
+in turn, the first two run half of the trials each at the same time, the third runs all of them, and the first runs all
+of them alone; what counts is the time until the last is done. Start-up is left out: a worker pays it once (a few
+seconds), a study has many trials. Trials are those of the default configuration (LSTM of 64, three folds) with fewer
+updates, on a price path of 2,000 days. On a machine that is busy with other work the figures mean nothing: look at the
+load in the result.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 from typing import Any
 
-from common import Row, finish, interleave, ratio
+from common import Row, asked_for_all, finish, interleave, ratio
 
 UPDATES, POINTS = 200, 2000
 
@@ -91,16 +92,19 @@ def main() -> None:
             worker.wait()
 
     took = interleave(
-        {"two workers": lambda: together(pair), "one worker": lambda: together(alone)}, given.repeats, warm=0
-    )
+        {"two workers": lambda: together(pair), "one worker": lambda: together(alone),
+         "one thread": lambda: together(pair[:1])}, given.repeats, warm=0,
+    )  # fmt: skip
     for worker in pair + alone:
         worker.end()
-    middle, low, high = ratio(took["two workers"], took["one worker"])
-    row = Row(
-        "two one-thread workers / one two-thread worker", "< 1", middle, low, high, middle < 1, "x",
-        f"{given.trials} trials: {took['two workers'].median:.1f} s against {took['one worker'].median:.1f} s",
-    )  # fmt: skip
-    finish("workers", [row], {"threads": "1 + 1 against 2", "seconds": {k: v.seconds for k, v in took.items()}})
+    rows = []
+    for side, text in (("one worker", "one two-thread worker"), ("one thread", "one one-thread worker")):
+        middle, low, high = ratio(took["two workers"], took[side])
+        note = f"{given.trials} trials: {took['two workers'].median:.1f} s against {took[side].median:.1f} s"
+        rows.append(Row(f"two one-thread workers / {text}", "< 1", middle, low, high, middle < 1, "x", note))
+    seconds = {name: timing.seconds for name, timing in took.items()}
+    details = {"threads": "1 + 1 against 2 and 1", "seconds": seconds}
+    finish("workers", rows, details, keep=asked_for_all(parser, given))
 
 
 if __name__ == "__main__":

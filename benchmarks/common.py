@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -77,17 +80,50 @@ def machine() -> dict[str, Any]:
     model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
     return {
         "cpu": model or platform.processor(), "cores": os.cpu_count(), "load": list(os.getloadavg()),
-        "python": platform.python_version(), "system": platform.system(), "versions": versions,
+        "python": platform.python_version(), "system": platform.system(), "versions": versions, "commit": commit(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
 
 
+def asked_for_all(parser: argparse.ArgumentParser, options: argparse.Namespace) -> bool:
+    """Whether this is the whole benchmark: no option changed but how many threads or processes it takes."""
+    return all(
+        getattr(options, name) == parser.get_default(name) for name in vars(options) if name not in ("threads", "jobs")
+    )
+
+
+def commit() -> str:
+    """The code that is measured: short hash of the commit, with a + if something was changed since."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    try:
+        changed = git(
+            "status", "--porcelain", "--untracked-files=no", "forecast", "pipelines", "datasets", "benchmarks/*.py"
+        )
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "") or "unknown"
+    except OSError:  # no git
+        return "unknown"
+
+
 def finish(name: str, rows: list[Row], details: dict[str, Any], keep: bool = True) -> None:
-    """Print the rows and keep them, with ``details``, as ``results/<name>.json``, unless they are but a part."""
+    """Print the rows and keep them, with ``details``, as ``results/<name>.json``, unless they are but a part.
+
+    Rows that lie there and were not measured now are not lost: then nothing is written, and stderr says so.
+    """
     document = {"name": name, "machine": machine(), "rows": [asdict(row) for row in rows], "details": details}
-    if keep:
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else []
+    lost = {row["target"] for row in before} - {row.target for row in rows}
+    if keep and not lost:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    else:
+        why = f"{len(lost)} of its rows were not measured now" if lost else "this is not the whole benchmark"
+        print(f"{path} stays as it was: {why}. To begin anew, delete it and measure all.", file=sys.stderr)
     print(table(document["rows"]))
 
 
@@ -96,11 +132,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| target | wanted | measured | spread | met |", "|---|---|---|---|---|"]
     for row in rows:
         met = {True: "yes", False: "NO", None: "-"}[row["met"]]
-        spread = f"{row['low']:.3g} to {row['high']:.3g}"
+        spread = f"{row['low']:.3g} to {row['high']:.3g}" if row["low"] < row["high"] else "-"
         note = f"; {row['note']}" if row["note"] else ""
-        lines.append(
-            f"| {row['target']}{note} | {row['wanted']} | {row['measured']:.3g} {row['unit']} | {spread} | {met} |"
-        )
+        measured = f"{row['measured']:.4g} {row['unit']}".strip()
+        lines.append(f"| {row['target']}{note} | {row['wanted']} | {measured} | {spread} | {met} |")
     return "\n".join(lines)
 
 

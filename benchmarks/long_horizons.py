@@ -1,9 +1,10 @@
 """Long horizons by the public protocol: ETTh1 and ETTm1, horizons 96 to 720, three seeds, errors beside published ones.
 
-    python benchmarks/long_horizons.py [--data ETTh1 ETTm1] [--horizons 96 192 336 720] [--seeds 0 1 2] [--jobs 2]
-    python benchmarks/long_horizons.py --parts [--csv FILE] [--only "half the units"]
+    PY=.venv/bin/python
+    $PY benchmarks/long_horizons.py [--data ETTh1 ETTm1] [--horizons 96 192 336 720] [--seeds 0 1 2] [--jobs 2]
+    $PY benchmarks/long_horizons.py --parts [--csv FILE] [--only "half the units"]
                                                         what each part of the preset does, on the validation span only
-    python benchmarks/long_horizons.py --csv FILE ...   the same preset on any file with a first column of time stamps
+    $PY benchmarks/long_horizons.py --csv FILE ...      the same preset on any file with a first column of time stamps
 
 Protocol (Zhou et al. 2021, arXiv 2012.07436; Nie et al. 2023): 12 months of 30 days to train, 4 to validate, 4 to test,
 every channel a series of its own, values standardised by the training span, every test window scored and none dropped,
@@ -13,6 +14,7 @@ Early stopping reads the validation span; nothing is fitted on it. The test span
 were chosen before. Fits are kept in results/long_runs.json by the settings that differ from the defaults, and not done
 again unless ``--fresh``, as all of them take hours (use it after a change of the code, and let it finish: what it does
 not reach stays as it was). Each has one thread, so their seconds compare. results/long.json keeps whole tables only.
+The files of ETT are looked for in ../shared/data/sensors; they are at https://github.com/zhouhaoyi/ETDataset.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from common import RESULTS, SHARED, Row, finish
-from kept import Kept
+from kept import Kept, span, stamp
 
 ROOT = Path(__file__).resolve().parents[1]
 # MSE, MAE published for SegRNN (Lin et al. 2023, arXiv 2308.11200), by lookback; means over the four horizons
@@ -55,7 +57,7 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 
 
-# without the skip the recurrent path has all the work: chosen on the validation span, see README.md
+# without the skip the recurrent path has all the work: chosen on the validation span, see LONG_HORIZONS.md
 PLAIN = PARTS["without the skip, weight decay 1.0"]
 
 
@@ -69,6 +71,8 @@ def load(data: str, csv: str | None) -> tuple[Any, int, int]:
         path = SHARED / "sensors" / f"{data}.csv"
     else:
         path = Path(csv)
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there. ETTh1.csv and ETTm1.csv: https://github.com/zhouhaoyi/ETDataset")
     names = pd.read_csv(path, nrows=0).columns
     panel = pipelines.read_csv(path, time=names[0], target=list(names[1:]))
     if csv is not None:
@@ -121,7 +125,7 @@ def complete(kept: Kept, asked: list[dict[str, Any]], jobs: int) -> list[dict[st
     def do(one: dict[str, Any]) -> dict[str, Any]:
         found = kept.find(one)
         if found is None:
-            found = _process(one)
+            found = {**_process(one), **stamp()}
             kept.keep(one, found)
             name = ", ".join(str(one[part]) for part in ("data", "preset", "horizon", "seed", "score"))
             errors = f"MSE {found['mse']:.4f} MAE {found['mae']:.4f}"
@@ -129,7 +133,11 @@ def complete(kept: Kept, asked: list[dict[str, Any]], jobs: int) -> list[dict[st
         return found
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(do, asked))
+        try:
+            return list(pool.map(do, asked))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _process(asked: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +145,8 @@ def _process(asked: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", json.dumps(asked)]
     code = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT / "benchmarks")
     if code.returncode:
-        raise SystemExit(f"{asked} failed:\n{code.stderr[-2000:]}")
+        said = code.stderr.strip()
+        raise SystemExit(said if "\n" not in said else f"{asked} failed:\n{said[-2000:]}")
     result: dict[str, Any] = json.loads(code.stdout.strip().splitlines()[-1])
     return result
 
@@ -199,7 +208,9 @@ def main() -> None:
             rows += plain_rows(kept, options)
     whole = not options.csv and sorted(options.horizons) == [96, 192, 336, 720] and len(options.seeds) >= 3
     note = "SegRNN, arXiv 2308.11200, lookback 96 and 720"
-    finish("long", rows, {"seeds": options.seeds, "published": note}, keep=whole)
+    kept.tell()
+    details = {"seeds": options.seeds, "published": note, "runs": span(list(kept.asked.values()))}
+    finish("long", rows, details, keep=whole)
 
 
 def long_rows(kept: Kept, data: str, csv: str | None, preset: str, options: argparse.Namespace) -> list[Row]:
@@ -264,7 +275,9 @@ def parts(kept: Kept, options: argparse.Namespace) -> None:
         mean, low, high = spread(results, "mse")
         note = f"MAE {spread(results, 'mae')[0]:.4f}"
         rows.append(Row(f"{text}, {data} validation, horizon {horizon}, MSE", "-", mean, low, high, None, "", note))
-    finish("long_parts", rows, {"seeds": options.seeds}, keep=not (options.csv or options.only))
+    kept.tell()
+    details = {"seeds": options.seeds, "runs": span(list(kept.asked.values()))}
+    finish("long_parts", rows, details, keep=not (options.csv or options.only))
 
 
 if __name__ == "__main__":

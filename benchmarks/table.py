@@ -19,14 +19,17 @@ HEADLINES = [
     *(("peers", f"training, {data} data, origins/s over {peer}", f"training, {what}, over {whose} origins/s")
       for data, what in {"daily": "one series", "hourly": "100 series"}.items() for peer, whose in PEERS.items()),
     *(("peers", f"fit time to the best validation error a peer reaches ({data})",
-       f"time to the better peer's error: {what}")
-      for data, what in {"daily": "daily", "hourly": "100 series", "etth1": "ETTh1"}.items()),
+       f"fit time to the better peer's error: {what}")
+      for data, what in {"daily": "one series", "hourly": "100 series", "etth1": "ETTh1"}.items()),
     *(("peers", f"backtest of 2,000 origins over {peer}", f"backtest of 2,000 origins, over {whose} origins/s")
       for peer, whose in PEERS.items()),
-    ("peers", "process start to printed forecast (5,000 points, 10 passes) over neuralforecast",
-     "process start to printed forecast over NeuralForecast's"),
-    ("step", "origins/s of forecast.fit / plain stream loop (lanes 16, hidden 64)",
-     "`forecast.fit` over a bare torch loop, origins/s (lanes 16, hidden 64; one of six sizes)"),
+    *(("peers", f"process start to printed forecast (5,000 points, 10 passes) over {peer}",
+       f"a small job, from process start to printed forecast, over {whose}") for peer, whose in PEERS.items()),
+    ("step", "origins/s of forecast.fit / plain stream loop, the lowest of all sizes",
+     "`forecast.fit` over its own net in a hand-written torch loop, origins/s"),
+    *(("gru", f"GRU step / LSTM step (2 x 64, batch {batch}, threads 1)",
+       f"a step of the GRU over one of torch's LSTM, batch {batch}") for batch in (16, 64)),
+    ("seeds", "8 seeds in", "8 seeds in two processes over 8 in turn"),
     ("start", "peak memory above `import torch, pytorch_lightning`: the job by `forecast.fit`",
      "memory above `import torch, pytorch_lightning`, `forecast.fit` and `predict`"),
     ("start", "peak memory above `import torch, pytorch_lightning`: the job by the command",
@@ -48,16 +51,28 @@ def whole(found: list[dict[str, Any]]) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         seen.add(f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {versions}")
         threads = document["details"].get("threads")
-        how = [machine["time"], *([f"{threads} threads"] if threads else []), f"load {machine['load'][0]:.1f}"]
+        how = [*measured(document), *([f"{threads} threads"] if threads else [])]
         parts.append(f"## {document['name']} ({', '.join(how)})\n\n{table(document['rows'])}\n")
     return "\n".join([*parts, *(f"{line}  " for line in sorted(seen))]) + "\n"
+
+
+def measured(document: dict[str, Any]) -> list[str]:
+    """When, on which code and how busy a machine; of results kept from many hours, the span of those."""
+    runs, machine = document["details"].get("runs"), document["machine"]
+    if not isinstance(runs, dict) or "commits" not in runs:
+        code = [f"commit {machine['commit']}"] if "commit" in machine else []
+        return [machine["time"], *code, f"load {machine['load'][0]:.1f}"]
+    code = [f"commits {', '.join(runs['commits'])}"]
+    if "first" not in runs:
+        return ["hours not kept", *code]
+    return [f"{runs['first']} to {runs['last']}", *code, f"load {runs['load'][0]:.1f} to {runs['load'][1]:.1f}"]
 
 
 def headlines(found: list[dict[str, Any]]) -> str:
     """The lines for the README; those that were not measured are left out."""
     rows = {(document["name"], row["target"]): row for document in found for row in document["rows"]}
     picked = [
-        {**row, "target": words, "note": row["note"].split(",")[0] if "fit time" in target else ""}
+        {**row, "target": words, "note": row["note"] if "lowest of all" in target else ""}
         for name, begin, words in HEADLINES
         for (where, target), row in rows.items()
         if where == name and target.startswith(begin)

@@ -55,6 +55,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", default="daily")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--variant", default="", help="another form of the peer's net: recurrent, rin")
     return parser.parse_args()
 
 

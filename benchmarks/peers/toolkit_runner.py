@@ -16,7 +16,10 @@ SAME = {**NET, "head": "point", "skip": 0}
 
 
 def from_start(task: argparse.Namespace) -> None:
-    """`forecast fit` as it is typed: it also scores a holdout span, draws a plot and writes its page."""
+    """`forecast fit` as it is typed: it also scores a holdout span, draws a plot and writes its page.
+
+    Those spans are small here, so that it trains on as many rows as the peers, who hold none back.
+    """
     from forecast.cli import main as command
 
     values, freq = job.series(task.data)
@@ -25,7 +28,8 @@ def from_start(task: argparse.Namespace) -> None:
         pd.DataFrame({"time": stamps, "value": values[0]}).to_csv(f"{name}/daily.csv", index=False)
         source = ["--csv", f"{name}/daily.csv", "--time", "time", "--target", "value", "--out", f"{name}/run"]
         settings = [f"model.{key}={SAME[key]}" for key in ("hidden", "layers", "dropout", "head", "skip")]
-        sets = [part for each in [*settings, "train.patience=1000"] for part in ("--set", each)]
+        settings += ["train.patience=1000", "data.stop=0.02", "data.holdout=0.02"]
+        sets = [part for each in settings for part in ("--set", each)]
         sys.argv = ["forecast", "fit", *source, "--horizon", str(job.HORIZON), "--epochs", "10", *sets]
         try:
             command()
@@ -61,7 +65,8 @@ def main() -> None:
         training._train = timed  # type: ignore[assignment]
         passes = 100 if len(values) == 1 else 4
         for epochs in (1, passes):  # the peers' first updates are left out too
-            model = training.fit(data, **SAME, lanes=64, epochs=epochs, patience=1000, stop=0.05, holdout=0.05)
+            # of 4,500 rows a lane has up to 72: one update a pass, as 4,096 rows (64 windows of 64) are one of a peer's
+            model = training.fit(data, **SAME, lanes=64, k1=72, epochs=epochs, patience=1000, stop=0.05, holdout=0.05)
         job.emit("toolkit", task, origins_per_s=model.facts["rows"]["train"] * passes / spent[-1])
     elif task.task == "backtest":
         model = training.fit(data, **SAME, epochs=2)
