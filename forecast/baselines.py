@@ -293,17 +293,19 @@ def checked_rows(panel: Panel, rows: Rows, horizon: int) -> Rows:
     """``rows`` as ``int64[M]``.
 
     Raises:
-        UsageError: a row is outside the panel, or the horizon is not positive.
+        UsageError: a row is outside the panel or no whole number, or the horizon is not positive.
     """
     if horizon < 1:
         raise UsageError(f"horizon is {horizon}, it must be at least 1.", hint="Ask for one step or more.")
-    given = np.asarray(rows, np.int64)
-    if given.ndim != 1 or (len(given) and (given.min() < 0 or given.max() >= len(panel))):
+    given = np.asarray(rows)
+    whole = given.dtype.kind in "iu" or not given.size
+    if given.ndim != 1 or not whole or (given.size and (given.min() < 0 or given.max() >= len(panel))):
+        got = f"{given.min()} to {given.max()}" if whole and given.size else f"{given.dtype} {list(given.shape)}"
         raise UsageError(
-            f"origins must be row positions 0 to {len(panel) - 1} of the panel, in one dimension.",
-            hint="A position is what panel.frame.iloc takes.",
+            f"origins must be row positions 0 to {len(panel) - 1} of the panel, in one dimension; got {got}.",
+            hint="A position is a whole number that panel.frame.iloc takes; np.flatnonzero makes them of a mask.",
         )
-    return given
+    return given.astype(np.int64, copy=False)
 
 
 def _series(panel: Panel) -> list[tuple[str, int, int]]:

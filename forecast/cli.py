@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from forecast.commands import audit, backtest, data, diagnose, fit, generate, models, predict, report, tune
+from forecast.commands import audit, backtest, data, diagnose, fit, generate, models, predict, report, settings, tune
 from pipelines.errors import ToolkitError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("diagnose", help=diagnose.HELP)(diagnose.diagnose)
 app.command("generate", help=generate.HELP)(generate.generate)
 app.command("report", help=report.HELP)(report.report)
 app.add_typer(models.app, name="models", help="The nets and presets: what they are for, how large, where from.")
+app.command("settings", help=settings.HELP)(settings.settings)
 app.add_typer(data.app, name="data", help="Data sets, files and the cache.")
 
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 
+from forecast.allowed import allowed, choices
 from forecast.family import FAMILY, NEUTRAL
 from forecast.sections import CORES, DEFAULT_CORE, RECURRENT, UNLOCATED, DataConfig, ModelConfig, Section, TrainConfig
 from pipelines.errors import UsageError, did_you_mean
@@ -256,4 +257,14 @@ def _friendly(error: ValidationError) -> UsageError:
         )
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if "model_" in problem["type"] or isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
-    return UsageError(f"{name or 'configuration'}: {message}{got}.", hint="See `forecast fit --help`.")
+    section = Config.model_fields[path[0]].annotation.model_fields if path else {}  # type: ignore[union-attr]
+    if len(path) < 2 or path[1] not in section:
+        return UsageError(
+            f"{name or 'configuration'}: {message}{got}.", hint="`forecast settings` says what each setting may be."
+        )
+    info = section[path[1]]
+    near = "" if problem["type"] == "value_error" else did_you_mean(str(problem["input"]), choices(info))
+    return UsageError(
+        f"{name}: {message}{got}.{near}",
+        hint=f"It may be {allowed(info)}; `forecast settings {name}` says what it means.",
+    )

@@ -5,9 +5,10 @@ and watches its gradients while it learns. What is measured, and where it comes 
 (by lag), :mod:`forecast.diagnose_units` (saturation), :mod:`forecast.diagnose_probe` (over training).
 
 Assumptions, named: gradients are taken at origins of the training span. The net before training is drawn again from
-the run's seed, so a reach that was short from the start (nothing farther back could be learned) is told from one that
+the run's seed, so a reach that was short from the start (what lies farther back is hard to learn) is told from one that
 became short (nothing farther back was needed); a model fitted from other weights (a warm refit) is compared with the
-same draw.
+same draw. A reach is that of the net as it was trained and bounds no other: what lies farther back than k2 no gradient
+ever told it of, so k2 is named as the limit unless the reach ends before half of it (``SHORT``).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from forecast.surroundings import seeded
 from forecast.threads import threads
 from pipelines.errors import UsageError
 from pipelines.panel import Panel
+from pipelines.where import shown
 
 if TYPE_CHECKING:
     from forecast.train import Progress
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 ORIGINS = 64
 LONGEST = 2000  # lags; every one is a step of the net and a state that is kept
-LOW = 0.1  # of the largest: more than that at the last step, and a longer k2 may pay
+SHORT = 0.5  # of k2: a reach below that was not cut off by k2
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def diagnose(
 
     Example:
         >>> diagnose(panel, core="rnn", horizon=5).text  # doctest: +SKIP
-        'gradients vanish beyond 18 steps (...): use lstm or gru, or k2 above 18 buys nothing'
+        'gradients vanish beyond 18 steps (...), well before k2 = 64 ends: use lstm or gru, a longer k2 alone is ...'
     """
     if origins < 1:
         raise UsageError(f"origins is {origins}, expected at least 1.", hint=f"The default is {ORIGINS}.")
@@ -197,7 +199,7 @@ def examine(
     """Gradients by lag and saturation of a fitted model that knows the rows it was fitted to.
 
     Raises:
-        UsageError: it has read nothing.
+        UsageError: it has read nothing, or other rows since than those it was fitted to.
     """
     panel, config = model.panel, model.config
     if panel is None:
@@ -208,6 +210,12 @@ def examine(
             f"lags is {lags}, but a window of this model has {steps} rows.", hint="Leave it out in window mode."
         )
     spans = model.facts.get("spans")
+    if spans is not None and panel.start > pd.Timestamp(spans["train_end"]):
+        raise UsageError(
+            f"the model has read rows from {shown(panel.start)} to {shown(panel.end)}; its training rows, at which "
+            f"gradients are taken, end at {shown(spans['train_end'])}.",
+            hint="Let it read the panel of its fit first, model.read(panel), or give its run folder.",
+        )
     train = panel if spans is None else panel.up_to(pd.Timestamp(spans["train_end"]))
     prepared = model.pipeline.transform(train)
     longest = int(prepared.lengths.max()) - len(prepared.unit)
@@ -227,31 +235,45 @@ def conclusion(found: Flow, config: Config, steps: int) -> str:
     """One sentence on ``found``, the gradients of a net of which ``steps`` are back-propagated."""
     core, window = config.model.core, config.data.mode == "window"
     gated, what = core in ("lstm", "gru"), "lookback" if window else "k2"
-    last = len(found.norms) - 1
+    units = "use lstm or gru" if core in RECURRENT and not gated else ""
     if found.verdict == "none":
         return "no gradient reaches the net: the loss does not depend on it, so it cannot learn"
     if found.verdict == "explode":
         far = int(np.argmax(np.nan_to_num(found.norms, nan=np.inf, posinf=np.inf)))
         times = f"{found.growth:,.0f} times those of the last step" if math.isfinite(found.growth) else "beyond bounds"
-        other = "" if gated else "use lstm or gru, "
-        remedy = f"keep clipping (train.clip), {other}or shorten {what}"
-        return f"gradients explode: {far} steps back they are {times}: {remedy}"
+        remedies = _listed(_clipping(config), units, f"shorten {what}")
+        return f"gradients explode: {far} steps back they are {times}: {remedies}"
+    longer = f"a longer {what}"
     if found.verdict == "vanish":
         gone = f"gradients vanish beyond {found.reach} steps (below {_percent(GONE)} of the largest)"
         if not window and found.reach > steps:
-            return f"{gone}, but k2 is only {steps}: a longer k2, up to {found.reach}, may learn more"
-        nothing = f"{what} above {max(found.reach, 1)} buys nothing"
+            return f"{gone}, but k2 is only {steps}: {longer} may learn more"
+        if found.reach >= SHORT * steps:
+            unseen = "the net saw nothing" if window else "no gradient came from"
+            return f"{gone}, and {unseen} farther back than {what} = {steps}: try {_listed(longer, units)}"
+        early, alone = f"{gone}, well before {what} = {steps} ends", f"{longer} alone is unlikely to help"
         if gated and config.model.init == "chrono":
-            return f"{gone}, though gates began open (model.init=chrono): {nothing}"
-        if gated:
-            return f"{gone}: {nothing}, unless gates begin open (model.init=chrono)"
-        return f"{gone}: use lstm or gru, or {nothing}" if core in RECURRENT else f"{gone}: {nothing}"
+            return f"{early}, though gates began open (model.init=chrono): {alone}"
+        remedy = "let gates begin open (model.init=chrono)" if gated else units
+        return f"{early}: {remedy}, {alone}" if remedy else f"{early}: {alone}"
     share = float(found.share[-1])
+    count = len(found.norms)
+    more = f": {longer} may learn more" if count >= steps else ""
     if window:
-        return f"gradients reach the whole window of {steps}, at its first row {_percent(share)} of the largest"
-    name = f"the whole of k2 = {steps}" if last + 1 == steps else f"all of the {last} steps looked at"
-    more = ": a longer k2 may learn more" if share >= LOW and last + 1 >= steps else ""
+        return f"gradients reach the whole window of {steps}, at its first row {_percent(share)} of the largest{more}"
+    name = f"the whole of k2 = {steps}" if count == steps else f"all of the {count - 1} steps looked at"
     return f"gradients reach {name}, where they are still {_percent(share)} of the largest{more}"
+
+
+def _clipping(config: Config) -> str:
+    on = [f"train.{name}" for name in ("clip", "clip_value") if getattr(config.train, name)]
+    return f"keep clipping ({', '.join(on)})" if on else "turn clipping on (train.clip=1)"
+
+
+def _listed(*remedies: str) -> str:
+    """``"a, b or c"`` of those that are not empty."""
+    *most, last = filter(None, remedies)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _percent(share: float) -> str:

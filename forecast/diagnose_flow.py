@@ -2,7 +2,7 @@
 
 The loss is that of one origin, the last step of a stretch of ``lags`` rows; the state is everything the net hands
 from a step to the next (h, and c of an LSTM), all layers together and each alone. A gradient that shrinks from step
-to step by a factor is gone after some steps, and what happened before cannot be learned (Hochreiter 1991; Bengio,
+to step by a factor is gone after some steps, and what happened before is hard to learn (Hochreiter 1991; Bengio,
 Simard and Frasconi 1994; Hochreiter et al. 2001; Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063).
 
 **Reach** is the largest lag at which the norm is at least ``GONE``, one per cent, of the largest norm at any lag;

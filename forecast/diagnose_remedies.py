@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecast.config import Config
 from forecast.diagnose import Diagnosis, examine, refuse, watched_fit
+from forecast.imports import importing
 from forecast.model import Model
 from forecast.sections import RECURRENT
 from forecast.spans import settle
@@ -172,6 +173,10 @@ def compare(
                 f"there is no remedy {name!r} for this net.{did_you_mean(name, names)}",
                 hint=f"Remedies: {'; '.join(names[1:])}.",
             )
+    with importing():  # or the first fit would, in its seconds
+        import sklearn.preprocessing  # noqa: F401
+
+        import forecast.train  # noqa: F401
     chosen = [one for one in known if not only or one.name in only or one is known[0]]
     outcomes = []
     for i, remedy in enumerate(chosen):

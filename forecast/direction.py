@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecast import inference, metrics
+from forecast import inference, metrics, ties
 from forecast.inference import ALPHA, MIN_ORIGINS, MIN_SPANS
 from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE
 
@@ -84,8 +84,9 @@ def _step(part: pd.DataFrame, model: str, stride: int, step: int) -> dict[str, A
     pick = np.unique(np.linspace(0, len(groups) - 1, min(MOST_SERIES, len(groups))).astype(int))
     tests = []
     for group in (groups[i].sort_values("cutoff") for i in pick):
-        change = group["y"].to_numpy(np.float64) - group["last"].to_numpy(np.float64)
-        more = group[metrics.chance(model)].to_numpy(np.float64) - group["usual"].to_numpy(np.float64)
+        change = ties.change(group["y"].to_numpy(np.float64), group["last"].to_numpy(np.float64))
+        said, usual = (group[name].to_numpy(np.float64) for name in (metrics.chance(model), "usual"))
+        more = ties.change(said, usual, 1.0)
         tests.append(inference.pesaran_timmermann(change, more, horizon=math.ceil(step / stride)))
     up = metrics.went_up(part["y"].to_numpy(np.float64), part["last"].to_numpy(np.float64))
     said, usual = (part[name].to_numpy(np.float64) for name in (metrics.chance(model), "usual"))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecast import direction, inference, metrics, verdict
+from forecast import direction, inference, metrics, ties, verdict
 from forecast.verdict import NO_SKILL, SKILL, TOO_LITTLE, WORSE, Comparison
 from pipelines.where import plural, some
 
@@ -172,8 +172,8 @@ def _direction(frame: pd.DataFrame, model: str, stride: int) -> Iterator[dict[st
         tests = []
         for group in _sample(frame, step):
             y, now = group["y"].to_numpy(np.float64), group["last"].to_numpy(np.float64)
-            said = group[model].to_numpy(np.float64) - now
-            tests.append(inference.pesaran_timmermann(y - now, said, horizon=math.ceil(step / stride)))
+            said = ties.change(group[model].to_numpy(np.float64), now, ties.size_of(y, now))
+            tests.append(inference.pesaran_timmermann(ties.change(y, now), said, horizon=math.ceil(step / stride)))
         adjusted = inference.holm([test.pvalue for test in tests])
         yield {
             "step": step,

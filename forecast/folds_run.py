@@ -15,8 +15,8 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from forecast import storage
 from forecast.contenders import Bounds, Contender, Fitted, Net
 from forecast.cuts import Cut
 from forecast.forecasts import Forecasts
+from forecast.threads import threads as torch_threads
 from pipelines.errors import ArtifactError, UsageError
 from pipelines.panel import Panel
 
@@ -133,7 +134,7 @@ def _parallel(
     extra = _register(backend)
     if backend == "loky":
         extra["inner_max_num_threads"] = threads
-    with parallel_config(backend=backend, n_jobs=workers, **extra), _torch_threads(threads):
+    with parallel_config(backend=backend, n_jobs=workers, **extra), torch_threads(threads):
         found = Parallel(return_as="generator")(delayed(run_job)(panel, job, horizon, store, threads) for job in jobs)
         results = []
         for job, result in zip(jobs, found, strict=True):
@@ -183,7 +184,7 @@ def check_backend(backend: str, workers: int, contenders: Sequence[Contender]) -
 def run_job(panel: Panel, job: Job, horizon: int, store: Path | None, threads: int) -> list[FoldResult]:
     """Fit and forecast the cuts of one job, taking finished ones from the store."""
     results: list[FoldResult] = []
-    with _ONE_NET if job.contender.seeded else nullcontext(), _torch_threads(threads):
+    with _ONE_NET if job.contender.seeded else nullcontext(), torch_threads(threads):
         for cut, key in zip(job.cuts, job.keys, strict=True):
             result = None if store is None else finished(store / key, job)
             if result is None:
@@ -304,15 +305,3 @@ def load_fold(folder: Path) -> FoldResult | None:
 def _bounds(arrays: dict[str, NDArray[Any]], prefix: str) -> Bounds:
     levels = sorted({int(name.split("/")[-2]) for name in arrays if name.startswith(f"{prefix}/")})
     return {level: (arrays[f"{prefix}/{level}/lo"], arrays[f"{prefix}/{level}/hi"]) for level in levels}
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

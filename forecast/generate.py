@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from forecast.nn.cores import State
 from forecast.nn.network import Network, filled
 from forecast.spans import threads_for
 from forecast.surroundings import seeded
-from forecast.symbols import Symbols, Tokens, from_json, symbols_of
+from forecast.symbols import Symbols, Tokens, check_whole, from_json, symbols_of
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.train import Progress
@@ -118,8 +119,8 @@ class Generator:
             TooShortError: there is nothing, or too little, to learn from.
             UsageError: a sequence or setting that makes no generator.
         """
-        if not 0 <= heldout < 0.9:
-            raise UsageError(f"heldout is {heldout}, expected a share from 0 to 0.9.", hint="0.1 is the default.")
+        if not isinstance(heldout, Real) or not 0 <= heldout < 0.9:
+            raise UsageError(f"heldout is {heldout!r}, expected a share from 0 to 0.9.", hint="0.1 is the default.")
         symbols = symbols_of(sequence, bins)
         length = len(sequence)
         train = length - int(heldout * length)
@@ -167,14 +168,15 @@ class Generator:
             temperature: 1 draws what was learned, towards 0 the likeliest symbol, above 1 more at random.
 
         Raises:
-            UsageError: an empty prefix, a symbol never learned, or a temperature that is not above 0.
+            UsageError: an empty prefix, a symbol never learned, a temperature that is not above 0, or a length or seed
+                that is no whole number.
         """
         check_temperature(temperature)
         tokens = self.symbols.encode(prefix)
         if not len(tokens):
             raise UsageError("there is nothing to go on from.", hint="Give at least one symbol as prefix.")
-        if length < 0:
-            raise UsageError(f"length is {length}, it must be at least 0.", hint="Say how many symbols to add.")
+        length = check_whole("length", length, 0, hint="Say how many symbols to add.")
+        seed = check_whole("seed", seed, -(2**63), 2**64 - 1, hint="Any whole number of 64 bits; 0 is the default.")
         source = torch.Generator().manual_seed(seed)
         out = np.empty(length, np.int64)
         with threads(self.config.train.threads):

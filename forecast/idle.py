@@ -15,12 +15,10 @@ from forecast.family import FAMILY
 from forecast.sections import POINT_HEADS
 
 _ESN = ("model.spectral_radius", "model.leak", "model.input_scale", "model.connections", "model.ridge")
-_GRADIENT = tuple(
-    f"train.{name}"
-    for name in (
-        "epochs", "updates", "optimizer", "lr", "momentum", "weight_decay", "clip", "clip_value", "average", "patience",
-        "keep", "activation", "slowness",
-    )
+_GRADIENT = (
+    "train.epochs", "train.updates", "train.optimizer", "train.lr", "train.momentum", "train.weight_decay",
+    "train.clip", "train.clip_value", "train.average", "train.patience", "train.keep", "train.activation",
+    "train.slowness", "train.precision", "data.lanes", "data.k1", "data.k2",
 )  # fmt: skip
 _OF_FORECASTS = (
     "data.strategy", "data.scaler", "data.short", "data.long", "data.features", "data.volatility", "data.calendar",
@@ -40,7 +38,10 @@ def idle(config: Config) -> list[str]:
     """
     core, member = config.model.core, FAMILY[config.model.core]
     head = config.model.head if config.model.head != "auto" else (member.heads or ("quantile",))[0]
-    windows = config.data.mode == "window" or config.model.bidirectional or not member.streams
+    data = config.data
+    windows = data.mode == "window" or config.model.bidirectional or not member.streams
+    levels = data.features == "level" and data.scale == "one"
+    unanchored = levels and data.anchor in ("last", "none")
     rules: list[tuple[tuple[str, ...], bool, str]] = [
         (("model.loss",), head in POINT_HEADS, f"only a point head reads it, and this one is {head}"),
         (("model.classes",), head == "categorical", f"only a categorical head reads it, and this one is {head}"),
@@ -49,9 +50,17 @@ def idle(config: Config) -> list[str]:
         (_ESN, core == "esn", f"only esn reads it, and this is {core}"),
         (_GRADIENT, member.gradient, f"the readout of {core} is solved for, not trained by gradients"),
         (("data.lookback",), windows, "only windows have a length, and this net reads a stream"),
-        (("data.volatility",), config.data.features != "level", "it goes with relative features"),
+        (("data.volatility",), data.features != "level", "it goes with relative features"),
         (("data.k1", "data.k2"), not windows, "only streams are cut into chunks, and this net reads windows"),
+        (("data.short",), not unanchored, "no causal mean is taken: the net reads levels, and is anchored to no mean"),
+        (("data.long",), not levels, "no long mean is taken: the net reads levels, in units of one"),
     ]
+    if member.gradient:
+        rules.append((("train.updates",), config.train.epochs == "auto", "train.epochs says how long training goes on"))
+    else:  # which of its ridges is best is told by the loss
+        rules.append(
+            (("model.loss",), config.model.ridge is None, f"the readout of {core} has its ridge by model.ridge")
+        )
     return [text for names, read, why in rules if not read for text in _asked_in_vain(config, names, why)]
 
 
@@ -62,12 +71,14 @@ def idle_in_generator(config: Config) -> list[str]:
         >>> idle_in_generator(Config.make({"train": {"keep": "last"}}))
         ['train.keep=last does nothing: a generator trains to the end and keeps the last weights.']
     """
-    rules = {
+    rules: dict[tuple[str, ...], str] = {
         ("train.keep", "train.patience"): "a generator trains to the end and keeps the last weights",
         ("data.stop", "data.holdout"): "a generator holds out the last tenth of its text",
         ("model.classes",): "a generator has as many classes as there are symbols",
         _OF_FORECASTS: "a generator reads symbols, not values",
     }
+    if config.train.epochs != "auto":
+        rules["train.updates",] = "train.epochs says how long training goes on"
     return [text for names, why in rules.items() for text in _asked_in_vain(config, names, why)]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecast import metrics
+from forecast import metrics, ties
 from pipelines.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -273,6 +273,7 @@ class Shift:
         moves: mean size of the forecast change over that of the true change; 0 for the naive forecast.
         yesterday: the forecast is the last value (yesterday's price): it follows that more than the truth, and
             what it adds to it has no significant correlation with what happened.
+        still: what moves so evenly from origin to origin, or not at all, that nothing correlates with it.
     """
 
     with_last: float
@@ -281,16 +282,27 @@ class Shift:
     pvalue: float
     moves: float
     yesterday: bool
+    still: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """One sentence a person can repeat."""
+        """One sentence a person can repeat, with the figures that decide."""
+        if self.still:
+            return f"{'; '.join(self.still)}: the shift check has nothing to compare.".capitalize()
         if math.isnan(self.with_last) or math.isnan(self.with_truth):
-            return "The forecast never moves, or there is too little data for the shift check."
+            return "There is too little data, or too little movement, for the shift check."
         facts = (
             f"from origin to origin its changes correlate {self.with_last:.2f} with those of the last value, "
             f"{self.with_truth:.2f} with those of the truth"
         )
+        if self.with_last <= max(self.with_truth, 0.0):
+            return f"The forecast is not just the last value ({facts})."
+        if math.isnan(self.with_change):
+            return (
+                f"The forecast is the last value, shifted ({facts}, and what it adds to the last value never varies)."
+            )
+        p = "undefined" if math.isnan(self.pvalue) else "< 0.001" if self.pvalue < 0.001 else f"= {self.pvalue:.3f}"
+        facts += f"; what it adds to the last value correlates {self.with_change:.2f} with what happened, p {p}"
         if self.yesterday:
             return f"The forecast is the last value, shifted ({facts})."
         return f"The forecast is not just the last value ({facts})."
@@ -310,9 +322,13 @@ def shift_check(y: Floats, forecast: Floats, last: Floats, *, horizon: int = 1, 
     from scipy import stats
 
     y, forecast, last = (np.asarray(values, np.float64) for values in (y, forecast, last))
-    with_last = _correlation(np.diff(forecast), np.diff(last))
-    with_truth = _correlation(np.diff(forecast), np.diff(y))
-    said, happened = forecast - last, y - last
+    steps = {
+        name: ties.change(values[1:], values[:-1])
+        for name, values in (("the forecast", forecast), ("the truth", y), ("the last value", last))
+    }
+    with_last = _correlation(steps["the forecast"], steps["the last value"])
+    with_truth = _correlation(steps["the forecast"], steps["the truth"])
+    said, happened = ties.change(forecast, last, ties.size_of(y, last)), ties.change(y, last)
     with_change = _correlation(said, happened)
     there = np.isfinite(said) & np.isfinite(happened)
     free = there.sum() / horizon - 2
@@ -323,7 +339,16 @@ def shift_check(y: Floats, forecast: Floats, last: Floats, *, horizon: int = 1, 
     size = float(np.abs(happened[there]).mean()) if there.any() else math.nan
     moves = float(np.abs(said[there]).mean()) / size if size > 0 else math.nan  # also where nothing pairs
     right = not math.isnan(pvalue) and pvalue < alpha
-    return Shift(with_last, with_truth, with_change, pvalue, moves, with_last > max(with_truth, 0.0) and not right)
+    yesterday = with_last > max(with_truth, 0.0) and not right
+    still = tuple(f"{name} {how}" for name, values in steps.items() if (how := _still(values)))
+    return Shift(with_last, with_truth, with_change, pvalue, moves, yesterday, still)
+
+
+def _still(steps: Floats) -> str:
+    steps = steps[np.isfinite(steps)]
+    if len(steps) < 3 or np.ptp(steps) > 1e-12 * np.abs(steps).max():
+        return ""
+    return "always moves by the same amount" if np.any(steps) else "never moves"
 
 
 def _correlation(a: Floats, b: Floats) -> float:

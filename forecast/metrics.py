@@ -3,7 +3,8 @@
 A result frame has the columns ``unique_id, ds, cutoff, y`` and, for every model, ``<model>`` and
 optionally ``<model>-lo-90, <model>-hi-90`` (any level). Rows whose truth is missing cannot be scored. A
 forecast that is missing where the truth is known counts: it is reported in ``missing`` and makes the
-scores it belongs to NaN, unless ``missing="skip"`` asks for the scores of what is there.
+scores it belongs to NaN, unless ``missing="skip"`` asks for the scores of what is there. Direction and coverage do
+not see differences that a net of float32 does not mean (:mod:`forecast.ties`).
 
 Averages are those of utilsforecast where it has them, fed so that its gaps do not show: it skips missing
 forecasts, and its MASE of a constant series is infinite where ours is undefined (NaN).
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from forecast import ties
 from pipelines.errors import UsageError, did_you_mean
 from pipelines.panel import Panel
 
@@ -78,13 +80,14 @@ def crps(y: Floats, quantiles: Floats, levels: Sequence[float]) -> Floats:
     return total
 
 
-def direction(y: Floats, forecast: Floats, last: Floats) -> Floats:
+def direction(y: Floats, forecast: Floats, last: Floats, size: Floats | float | None = None) -> Floats:
     """1 where forecast and truth lie on the same side of ``last``, 0 where not, 0.5 for a forecast equal to ``last``.
 
     NaN where the truth did not move (no direction to be right about) or anything is missing. The naive
-    forecast scores 0.5: a coin toss.
+    forecast scores 0.5: a coin toss. ``size``: see :func:`forecast.ties.change`; by default that of the arrays.
     """
-    moved, said = np.sign(y - last), np.sign(forecast - last)
+    size = ties.size_of(y, last) if size is None else size
+    moved, said = np.sign(ties.change(y, last)), np.sign(ties.change(forecast, last, size))
     hit = np.where(said == 0, 0.5, (said == moved).astype(np.float64))
     out: Floats = np.where((moved == 0) | np.isnan(moved) | np.isnan(said), np.nan, hit)
     return out
@@ -108,7 +111,8 @@ def brier(up: Floats, chance: Floats) -> Floats:
 
 def went_up(y: Floats, last: Floats) -> Floats:
     """1 where the truth lies above ``last``, 0 where it lies below or did not move, NaN where either is missing."""
-    up: Floats = np.where(np.isnan(y - last), np.nan, (y > last).astype(np.float64))
+    moved = ties.change(y, last)
+    up: Floats = np.where(np.isnan(moved), np.nan, (moved > 0).astype(np.float64))
     return up
 
 
@@ -252,10 +256,11 @@ def calibration(frame: pd.DataFrame, model: str, *, by: Sequence[By] = ()) -> pd
     check(frame, [model], by)
     known = _known(frame)
     keys, group = _groups(known, by)
-    tables = []
+    tables, y, size = [], known["y"].to_numpy(np.float64), ties.by_series(known)
     for q, column in quantiles(known, model).items():
         there = known[column].notna()
-        below = (known["y"] <= known[column])[there].groupby(group[there.to_numpy()])
+        over = pd.Series(ties.change(y, known[column].to_numpy(np.float64), size))
+        below = (over <= 0)[there].groupby(group[there.to_numpy()])
         table = pd.DataFrame({"observed": below.mean(), "n": below.size()}).rename_axis("group").reset_index()
         tables.append(table.assign(quantile=q))
     out = keys.merge(pd.concat(tables), on="group").sort_values(["group", "quantile"], kind="stable")
@@ -348,24 +353,22 @@ def _score_one(
     error = np.abs(there["y"].to_numpy() - there["q0.5"].to_numpy())
     kept = known.loc[~gone.to_numpy()]
     unit = _units(kept, scale)
+    y, size = there["y"].to_numpy(), ties.by_series(known)[~gone.to_numpy()]
     out["mase"] = mean(error / unit[:, 0])
     out["rmsse"] = np.sqrt(mean((error / unit[:, 1]) ** 2))
     out["direction"] = np.nan
     if "last" in known:
-        out["direction"] = mean(
-            direction(there["y"].to_numpy(), there["q0.5"].to_numpy(), kept["last"].to_numpy(np.float64))
-        )
+        out["direction"] = mean(direction(y, there["q0.5"].to_numpy(), kept["last"].to_numpy(np.float64), size))
     for level in levels(known, model):
         low, high = (there[f"q{round(0.5 + sign * level / 200, 12)}"].to_numpy() for sign in (-1, 1))
-        inside = pd.DataFrame({"g": there["g"], "y": there["y"], f"f-lo-{level:g}": low, f"f-hi-{level:g}": high})
-        covered = losses.coverage(inside, ["f"], level=f"{level:g}", **key)  # type: ignore[arg-type]
-        out[f"coverage_{level:g}"] = covered.set_index("g")["f"]
+        inside = (ties.change(y, low, size) >= 0) & (ties.change(y, high, size) <= 0)
+        out[f"coverage_{level:g}"] = mean(inside)
         out[f"width_{level:g}"] = mean(high - low)
         out[f"infinite_{level:g}"] = mean(np.isinf(high - low))
     if tellers(known) and "last" in known:
         column = chance(model)
         said = kept[column].to_numpy(np.float64) if column in known else np.full(len(kept), np.nan)
-        up = went_up(there["y"].to_numpy(), kept["last"].to_numpy(np.float64))
+        up = went_up(y, kept["last"].to_numpy(np.float64))
         out["log_loss"], out["brier"] = mean(log_loss(up, said)), mean(brier(up, said))
     out["unscaled"] = np.nan
     if scale is not None:

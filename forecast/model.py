@@ -17,13 +17,16 @@ import torch
 from numpy.typing import NDArray
 
 from forecast import reader, recursion, storage
+from forecast.baselines import checked_rows
 from forecast.config import Config
+from forecast.elsewhere import notes_on_level
 from forecast.folder import pack, read_panel, unpack, versions, write_panel
 from forecast.forecasts import Forecasts, central
 from forecast.nn.network import Network, filled
+from forecast.onward import continuation
 from forecast.reader import Standing
 from forecast.threads import threads
-from pipelines.errors import ArtifactError, DataError, TimeError, TooShortError, UsageError
+from pipelines.errors import ArtifactError, DataError, TooShortError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline, require_future
 from pipelines.where import plural, some
@@ -101,13 +104,19 @@ class Model:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of :meth:`predict`, a sentence each: series without a scale, or too short."""
+        """What a reader should know of :meth:`predict`, a sentence each.
+
+        Series without a scale, too short for a window, or now far from where training saw them.
+        """
         told: tuple[str, ...] = tuple(self.facts.get("notes", ()))
-        if self.lookback is None or self._panel is None:
+        if self._panel is None:
             return told
-        short = [
-            name for name, rows in zip(self._panel.ids, self._whole().lengths, strict=True) if rows < self.lookback
-        ]
+        history, seen = self._whole(), self.facts.get("ranges", {})  # runs of before it was kept know no range
+        times = self.pipeline.to_fit(history)
+        told += tuple(notes_on_level(history, seen, log=bool(self.config.data.log), times=times))
+        if self.lookback is None:
+            return told
+        short = [name for name, rows in zip(history.ids, history.lengths, strict=True) if rows < self.lookback]
         reason = f"fewer rows than a window of this model reads ({self.lookback})"
         return (*told, f"no forecast for {some(short)}: {reason}.") if short else told
 
@@ -164,7 +173,11 @@ class Model:
         """Forecasts at the origins ``rows [M]`` (positions in ``panel.frame``), each from rows up to its own.
 
         One pass over the history whatever ``M``; does not move where the model stands.
+
+        Raises:
+            UsageError: a row is outside the panel or no whole number, or a series is unknown.
         """
+        rows = checked_rows(panel, rows, self.horizon)
         return self.natural(rows, *self.residuals(panel, rows), self.to_fit(panel, rows))
 
     def to_fit(self, panel: Panel, rows: Index) -> Array | None:
@@ -213,33 +226,16 @@ class Model:
 
         Raises:
             TimeError: a row does not continue its series on the grid; a missing value must be a row with NaN.
-            UsageError: a series was not read before, or shares were split behind the history.
+            UsageError: these are no rows, a series was not read before, or shares were split behind the history.
         """
         history, standing = self._position()
         ahead = history.future if future is None else future
-        needed = ["unique_id", "ds", "y", *history.roles]
-        lacking = [name for name in needed if name not in rows]
-        if lacking:
-            raise UsageError(
-                f"the new rows lack column {lacking[0]!r}; they have {', '.join(map(str, rows.columns))}.",
-                hint=f"Give {', '.join(needed)}.",
-            )
-        fresh = Panel(rows[needed], history.grid, history.roles, ahead, target=history.target, meta=history.meta)
-        unknown = [name for name in fresh.ids if name not in self._last]
-        if unknown:
-            raise UsageError(f"series {unknown[0]!r} was not read before.", hint="Use Model.read with all its rows.")
+        fresh = continuation(history, self._last, rows, ahead)
         if self._shares(fresh) != {name: times for name, times in self._shares(history).items() if name in fresh.ids}:
             raise UsageError(
                 "the new rows lie behind a split of shares that the history read so far does not reach.",
                 hint="Read the whole history again: Model.read.",
             )
-        for i, name in enumerate(fresh.ids):
-            expected, got = history.grid.after(self._last[name], 1)[0], pd.Timestamp(fresh.ds[fresh.offsets[i]])
-            if got != expected:
-                raise TimeError(
-                    f"series {name!r}: the new rows begin at {got}; after {self._last[name]} comes {expected}.",
-                    hint="Give every row since then; a missing value is a row with y = NaN.",
-                )
         place = {name: i for i, name in enumerate(history.ids)}
         at = np.array([place[name] for name in fresh.ids], np.int64)
         before = standing.take(at)

@@ -75,7 +75,7 @@ def read(
     """Read all of ``prepared``: forecasts at ``origins [M]`` and where the series then stand.
 
     Args:
-        origins: rows of ``prepared``.
+        origins: rows of ``prepared``, in any order, repeated or not.
         lookback: rows per window; ``None`` to read as a stream.
 
     Returns:
@@ -92,6 +92,8 @@ def read(
         core = network.initial(len(pieces))
         for low in range(0, len(pieces), READ_LANES):
             _read_group(network, source, pieces[low : low + READ_LANES], slot, out, core, features, low)
+        repeated = np.flatnonzero(slot[origins] != np.arange(len(origins)))
+        out[repeated] = out[slot[origins[repeated]]]
         recent = torch.zeros(len(pieces), 0, prepared.x.shape[1], dtype=torch.float32)
     else:
         core = ()

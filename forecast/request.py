@@ -16,7 +16,7 @@ import pandas as pd
 from forecast import baselines
 from forecast.config import Config, locate, read_config
 from forecast.presets import preset_values
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, ValueRangeError
 from pipelines.panel import Panel
 from pipelines.pipeline import require_future
 
@@ -43,6 +43,7 @@ class DataRequest:
     # how to read a file (freq, gaps, tz, sep, ... of read_file) or a ticker (adjust, as_of, ... of load)
     options: dict[str, Any] = field(default_factory=dict)
     kind: str | None = None  # price or sensor, where the settings say it: then a file is read as that
+    no_price: str | None = None  # what to do if it is none, where that is more than to say so
 
     def load(self) -> Panel:
         """Read the data.
@@ -79,6 +80,7 @@ class DataRequest:
         )  # fmt: skip
 
     def _load_file(self) -> Panel:
+        from pipelines.plausible import NO_PRICE
         from pipelines.sources.files import read_file
 
         tickers_only = {
@@ -93,11 +95,16 @@ class DataRequest:
         if self.csv is None:
             raise UsageError("no file given.", hint="Use --csv FILE.")
         target: Any = list(self.target) if len(self.target) > 1 else self.target[0] if self.target else None
-        panel = read_file(
-            self.csv, time=self.time, target=target, id=self.id, future=self.future,
-            past=("*",) if self.past == ("all",) else self.past,
-            static=self.static, kind=self.kind, **self.options,
-        )  # fmt: skip
+        try:
+            panel = read_file(
+                self.csv, time=self.time, target=target, id=self.id, future=self.future,
+                past=("*",) if self.past == ("all",) else self.past,
+                static=self.static, kind=self.kind, **self.options,
+            )  # fmt: skip
+        except ValueRangeError as error:
+            if self.no_price is not None and error.hint is not None:
+                error.hint = error.hint.replace(NO_PRICE, self.no_price)
+            raise
         if self.end is not None:
             panel = panel.up_to(_bound(self.end, "--end", panel.grid.tz))
         if self.start is not None:
@@ -159,10 +166,13 @@ def data_request(flags: Mapping[str, Any], config: Config | None = None) -> Data
     }
     single = {name: flags[name] for name in ("csv", "source", "offline", "start", "end", "interval", "time", "id")}
     rest = {name: value for name, value in flags.items() if name not in {**several, **single} and value is not None}
-    kind = None
+    kind = no_price = None
     if config is not None:
-        kind = "price" if config.data.log is True else None if config.data.kind == "auto" else config.data.kind
-    return DataRequest(**several, **single, options=rest, kind=kind)
+        kind = None if config.data.kind == "auto" else config.data.kind
+    if config is not None and config.data.log is True:
+        what = "--preset sensor, without" if kind == "price" else "leave out"
+        kind, no_price = "price", f"If this is no price: {what} data.log, which asks for logarithms."
+    return DataRequest(**several, **single, options=rest, kind=kind, no_price=no_price)
 
 
 def config_of(flags: Mapping[str, Any], **more: Any) -> Config:

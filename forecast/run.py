@@ -17,7 +17,9 @@ from forecast import baselines, evidence, frames, metrics, plot, report, storage
 from forecast.config import Config
 from forecast.model import Model
 from forecast.request import check_ahead, check_free, last_values
-from forecast.spans import Spans, cut_spans
+from forecast.spans import Spans, spans_behind
+from pipelines.errors import UsageError
+from pipelines.grid import Grid
 from pipelines.panel import Panel
 from pipelines.where import shown
 
@@ -111,11 +113,25 @@ def run_fit(
 
 
 def validate(model: Model, panel: Panel) -> Validation:
-    """Score ``model`` and the baselines at every origin whose targets lie in the holdout span.
+    """Score ``model`` and the baselines at every origin of ``panel`` whose targets lie behind the model's stop span.
 
-    The strongest baseline is chosen on the stop span, before the holdout is looked at.
+    On the panel of the fit that is the span held out; on one with newer rows, those too. The strongest baseline is
+    chosen on the stop span, before anything behind it is looked at.
+
+    Raises:
+        UsageError: a series was not there at the fit, or the model does not know which rows it was trained on.
+        TooShortError: ``panel`` has no whole horizon behind the model's stop span, or no rows before its end.
     """
-    spans = cut_spans(panel, model.config)
+    if not isinstance(panel, Panel):
+        raise UsageError(f"validate got {type(panel).__name__}, expected a Panel.", hint="Give the panel to score on.")
+    known = model.facts.get("spans")
+    if known is None:
+        raise UsageError(
+            "the model does not say which rows it was trained on, so none can be called unseen.",
+            hint="Score a model made by forecast.fit, or use forecast.backtest.",
+        )
+    model.pipeline.positions(panel.ids)
+    spans = spans_behind(panel, known, model.horizon)
     season = panel.grid.season if model.config.data.season is None else model.config.data.season
     train = panel.up_to(spans.stop_end)
     opponents = [baselines.make(name, season).fit(train) for name in ("naive", "drift", "seasonal_naive", "mean")]
@@ -138,18 +154,17 @@ def validate(model: Model, panel: Panel) -> Validation:
         scores=metrics.score(frame, scale=scale),
         by_step=metrics.score(frame, by=["step"], scale=scale),
         verdict=outcome,
-        spans=span_texts(panel, spans),
+        spans=span_texts(panel.grid, spans, known.get("start")),
         notes=tuple(evidence.notes_on_series(frame, panel.ids, scale)),
     )
 
 
-def span_texts(panel: Panel, spans: Spans) -> dict[str, str]:
-    """Which rows were used for what, as sentences."""
-    stamps = [panel.start, spans.train_end, panel.grid.after(spans.train_end, 1)[0], spans.stop_end]
-    stamps += [panel.grid.after(spans.stop_end, 1)[0], spans.end]
-    start, train_end, after_train, stop_end, after_stop, end = (shown(stamp) for stamp in stamps)
+def span_texts(grid: Grid, spans: Spans, start: str | None) -> dict[str, str]:
+    """Which rows were used for what, as sentences; ``start`` of the training rows, where the model knows it."""
+    after_train, after_stop = (shown(grid.after(stamp, 1)[0]) for stamp in (spans.train_end, spans.stop_end))
+    train_end, stop_end, end = (shown(stamp) for stamp in (spans.train_end, spans.stop_end, spans.end))
     return {
-        "train": f"{start} to {train_end}: the weights learned from these rows",
+        "train": f"{'up' if start is None else shown(start)} to {train_end}: the weights learned from these rows",
         "stop": f"{after_train} to {stop_end}: early stopping and interval widths used these rows",
         "holdout": f"{after_stop} to {end}: scored once; training and early stopping never saw these rows",
     }

@@ -48,9 +48,11 @@ class DataConfig(Section):
     lookback: Annotated[int, Range(20, 120, when=("data.mode", ("window",)))] = Field(
         default=60, ge=1, description="Window mode only: rows a window reads."
     )
-    lanes: int | Auto = Field(default="auto", description="Parallel lanes (stream) or windows per batch (window).")
+    lanes: int | Auto = Field(
+        default="auto", description="Parallel lanes (stream) or windows per batch (window), at least 1."
+    )
     k1: Annotated[int | Auto, Choice(("auto", 16, 32), when=("data.mode", ("auto", "stream")))] = Field(
-        default="auto", description="Truncated BPTT: steps between updates."
+        default="auto", description="Truncated BPTT: steps between updates, at least 1."
     )
     k2: int | Auto = Field(default="auto", description="Truncated BPTT: steps back-propagated; at least k1.")
     stop: float = Field(default=0.15, gt=0, lt=0.9, description="Share of the time span used for early stopping.")
@@ -63,7 +65,9 @@ class DataConfig(Section):
     unit: Literal["auto", "one", "all", "step"] = Field(
         default="auto", description="Residuals as they are, in one unit for all steps ahead, or in one per step."
     )
-    scaler: Literal["standard", "robust", "minmax", "none"] = "standard"
+    scaler: Literal["standard", "robust", "minmax", "none"] = Field(
+        default="standard", description="How values are standardised, by the training rows."
+    )
     season: int | None = Field(default=None, ge=1, description="Steps in a season; from the frequency when not given.")
     short: int | None = Field(default=None, ge=2, description="Window of the short causal mean.")
     long: int | None = Field(default=None, ge=2, description="Window of the long causal mean.")
@@ -78,7 +82,7 @@ class DataConfig(Section):
         default=True,
         description="Show the net the two cycles that suit the step, of day, week and year, or only the shortest.",
     )
-    clip: float = Field(default=10.0, gt=0)
+    clip: float = Field(default=10.0, gt=0, description="Inputs are cut off at so many training standard deviations.")
 
     @field_validator("calendar", mode="before")
     @classmethod
@@ -112,10 +116,12 @@ class ModelConfig(Section):
     """The net."""
 
     core: Annotated[str, Choice(("lstm", "gru", "rnn"))] = Field(
-        default=DEFAULT_CORE, description=f"{', '.join(CORES)}; see `forecast models`."
+        default=DEFAULT_CORE, examples=list(CORES), description="The net; see `forecast models`."
     )
-    hidden: Annotated[int, Range(16, 128, log=True)] = Field(default=64, ge=1, le=8192)
-    layers: Annotated[int, Range(1, 2, when=("model.core", ("lstm", "gru")))] = Field(default=1, ge=1, le=32)
+    hidden: Annotated[int, Range(16, 128, log=True)] = Field(default=64, ge=1, le=8192, description="Units in a layer.")
+    layers: Annotated[int, Range(1, 2, when=("model.core", ("lstm", "gru")))] = Field(
+        default=1, ge=1, le=32, description="Layers on top of one another."
+    )
     dropout: Annotated[float, Range(0.0, 0.5, when=("model.core", _HAVE_DROPOUT))] = Field(
         default=0.2, ge=0, lt=1, description="Between layers and before the head."
     )
@@ -129,8 +135,8 @@ class ModelConfig(Section):
     segment: int | None = Field(
         default=None,
         ge=1,
-        description="segrnn only: values of a segment; by default the largest up to 48 that divides lookback and "
-        "horizon.",
+        description="segrnn only: values of a segment; by default the largest up to 48 and up to half of lookback "
+        "that divides lookback and horizon.",
     )
     spectral_radius: Annotated[float, Range(0.3, 1.3, when=("model.core", ("esn",)))] = Field(
         default=0.9, gt=0, le=10, description="esn only: largest eigenvalue of the reservoir; near 1 remembers long."
@@ -164,7 +170,10 @@ class ModelConfig(Section):
         "begins a second net of the same kind that runs over the steps ahead.",
     )
     loss: Literal["huber", "mse", "mae"] = Field(default="huber", description="Of numbers: point and direction heads.")
-    quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    quantiles: tuple[float, ...] = Field(
+        default=(0.05, 0.25, 0.5, 0.75, 0.95),
+        description="Bounds of the intervals around the median, 0.5; they rise and mirror each other.",
+    )
     skip: Annotated[int | Auto, Choice(("auto", 0), when=("data.kind", ("sensor",)))] = Field(
         default="auto", description="Values a linear skip reads (LSTNet); 0 for none."
     )
@@ -199,13 +208,17 @@ class TrainConfig(Section):
     """How weights are found."""
 
     epochs: int | Auto = Field(
-        default="auto", description="Passes over the training rows; auto: from the number of updates."
+        default="auto", description="Passes over the training rows, at least 1; auto: from the number of updates."
     )
     updates: int = Field(default=1500, ge=1, description="Updates aimed at, or a few more, when epochs is auto.")
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field(default="adamw", description="Rule of an update.")
     momentum: float = Field(default=0.0, ge=0, lt=1, description="Of rmsprop and sgd.")
-    lr: Annotated[float, Range(3e-4, 1e-2, log=True, when=("model.core", _LEARN))] = Field(default=2e-3, gt=0)
-    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True, when=("model.core", _LEARN))] = Field(default=1e-4, ge=0)
+    lr: Annotated[float, Range(3e-4, 1e-2, log=True, when=("model.core", _LEARN))] = Field(
+        default=2e-3, gt=0, description="Size of the steps (learning rate)."
+    )
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True, when=("model.core", _LEARN))] = Field(
+        default=1e-4, ge=0, description="Pull of the weights towards zero."
+    )
     clip: Annotated[float, Range(0.1, 10.0, log=True, when=("model.core", ("rnn", "rnn-relu")))] = Field(
         default=1.0, ge=0, description="Largest gradient norm; 0 for no clipping."
     )
@@ -221,12 +234,16 @@ class TrainConfig(Section):
     average: float = Field(default=0.99, ge=0, lt=1, description="Decay of the exponential weight average; 0 for none.")
     patience: int | Auto = Field(default="auto", description="Checks without a better stop loss before training ends.")
     keep: Literal["best", "last"] = Field(default="best", description="Weights kept: best on the stop span, or last.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**64 - 1, description="Equal seeds give equal nets on one machine.")
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads; by default one for a small net, else as many as torch likes."
+        default=None,
+        ge=1,
+        description="CPU threads, one per processor at most; by default one for a small net, else torch's choice.",
     )
-    accelerator: str = Field(default="auto", description="auto, cpu, gpu, mps.")
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: str = Field(default="auto", description="Where to train: auto, cpu, gpu, mps.")
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        default="32-true", description="Numbers in training: 32 bits, or 16 where that is enough."
+    )
 
     @field_validator("epochs", "patience")
     @classmethod

@@ -23,6 +23,7 @@ scikit-learn itself is never hidden: this module is ``forecast.sklearn``, and im
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral
@@ -38,6 +39,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from forecast.config import Config, locate
 from forecast.data import Span, StreamData
 from forecast.family import FAMILY
+from forecast.idle import idle, warn_idle
 from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.network import Network
 from forecast.spans import segment_of, threads_for
@@ -64,7 +66,9 @@ _FOREIGN = {
     "train.patience": "there is no stop span; choose epochs by cross-validation",
     "train.keep": "there is no stop span, so the last weights are kept",
 }
+_COUNTS = ("hidden", "layers", "dropout", "epochs", "batch", "lr")
 _AT_ONCE = 1024  # windows predicted in one go
+_TOLD: set[str] = set()
 
 
 class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -86,7 +90,8 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         batch: windows an update; ``None``: 32.
         lr: step size; ``None``: 0.002.
         settings: further settings of the ``model`` and ``train`` sections by name, such as
-            ``{"bidirectional": True, "optimizer": "adam", "average": 0, "accelerator": "cpu"}``.
+            ``{"bidirectional": True, "optimizer": "adam", "average": 0, "accelerator": "cpu"}``. What does nothing
+            there is warned of, as by ``forecast.fit``; in cross-validation and searches once a process.
         random_state: an int, a ``RandomState``, or ``None`` for another result on each fit. Equal ones give equal
             predictions on one machine.
 
@@ -156,7 +161,10 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.lookback_ = self.n_features_in_ // self.channels_
         self._one_number = target.ndim == 1
         target = target.reshape(len(target), -1)
-        config = self._settle(len(target), target.shape[1])
+        asked = self._asked(target.shape[1])
+        searched = str(sys._getframe(1).f_globals.get("__name__")).startswith("sklearn.")
+        warn_idle(asked, None, self.settings or {}, _not_yet_told if searched else idle)
+        config = _settle(asked, len(target))
         windows, last = self._fold(flat, config.data.anchor)
         self.x_scaler_ = Scaler.fit(windows.reshape(-1, self.channels_))
         self.y_scaler_ = Scaler.fit(target - last)
@@ -186,7 +194,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _count_channels(self, found: int | None) -> int:
         """Channels a step: ``found`` in 3-D windows, else the parameter's."""
         channels = self.channels if self.channels is not None else found or 1
-        if not isinstance(channels, Integral) or channels < 1:
+        if isinstance(channels, bool) or not isinstance(channels, Integral) or channels < 1:
             raise UsageError(f"channels is {channels!r}, expected a whole number of at least 1, or None.")
         if found is not None and channels != found:
             raise UsageError(
@@ -211,13 +219,24 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         windows[:, :, 0] -= last
         return windows, last
 
-    def _settle(self, rows: int, horizon: int) -> Config:
-        """The configuration of a fit on ``rows`` windows; nothing in it is left ``"auto"``."""
+    def _asked(self, horizon: int) -> Config:
+        """The configuration that the parameters make; some of it is ``"auto"``."""
         if self.anchor not in (None, "none", "last"):
             raise UsageError(f"anchor is {self.anchor!r}, expected 'none' or 'last', or None.")
         if self.batch is not None and (not isinstance(self.batch, Integral) or self.batch < 1):
             raise UsageError(f"batch is {self.batch!r}, expected a whole number of at least 1, or None.")
+        for name in _COUNTS:
+            if isinstance(getattr(self, name), bool | np.bool_):
+                raise UsageError(
+                    f"{name} is {getattr(self, name)!r}, expected a number, or None.",
+                    hint="None is what suits the core.",
+                )
         usable = [name for name, member in FAMILY.items() if member.gradient and member.windows]
+        if self.core is None:
+            raise UsageError(
+                "core is None, expected the name of a net.",
+                hint=f"Use one of {', '.join(usable)}; 'lstm' is the default.",
+            )
         if self.core in tuple(FAMILY) and self.core not in usable:
             raise UsageError(
                 f"core {self.core!r} does not learn by gradients on windows, which is all that is done here.",
@@ -239,20 +258,30 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         chance = check_random_state(self.random_state)
         seed = self.random_state if isinstance(self.random_state, Integral) else chance.randint(2**31 - 1)
         given = {full: getattr(self, name) for name, full in _OWN.items()}
-        given |= {"train.seed": seed, "data.anchor": anchor} | self._further()
+        further = self._further()
+        if self.core == "segrnn":
+            self._check_segment(further.get("model.segment"), horizon)
+        given |= {"train.seed": seed, "data.anchor": anchor} | further
         plain = {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in given.items()
             if value is not None
         }
         shape = {"data.mode": "window", "data.lookback": self.lookback_, "data.horizon": horizon}
-        config = Config.make(None, **plain, **shape, **{"model.head": "point", "model.skip": 0})
-        lanes = 32 if config.data.lanes == "auto" else config.data.lanes
-        train, updates = config.train, -(-rows // lanes)
-        auto = int(np.clip(round(train.updates / updates), 2, 1000)) if train.epochs == "auto" else train.epochs
-        count = threads_for(train.threads, lanes, config.model.hidden)
-        settled = {"data.lanes": lanes, "train.epochs": auto, "train.threads": count}
-        return config.override(**settled, **({"segment": segment_of(config)} if config.model.core == "segrnn" else {}))
+        return Config.make(None, **plain, **shape, **{"model.head": "point", "model.skip": 0})
+
+    def _check_segment(self, segment: Any, horizon: int) -> None:
+        """Told in columns, of which the configuration's own refusal knows nothing."""
+        if not isinstance(segment, Integral) or segment < 1:
+            return
+        segment = int(segment)
+        for what, length in (("X has windows", self.lookback_), ("y has targets", horizon)):
+            if length % segment:
+                raise UsageError(
+                    f"{what} of {length} columns, no multiple of segment = {segment}.",
+                    hint=f"Give {what[0]} with {max(segment, round(length / segment) * segment)} columns, or leave "
+                    "'segment' out of settings=.",
+                )
 
     def _further(self) -> dict[str, Any]:
         """``settings`` by full name."""
@@ -273,6 +302,24 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 raise UsageError(f"setting {name!r} has no meaning here: {why}.", hint="Leave it out.")
             out[full] = value
         return out
+
+
+def _settle(asked: Config, rows: int) -> Config:
+    """The configuration of a fit on ``rows`` windows; nothing in it is left ``"auto"``."""
+    train = asked.train
+    lanes = 32 if asked.data.lanes == "auto" else asked.data.lanes
+    updates = -(-rows // lanes)
+    epochs = int(np.clip(round(train.updates / updates), 2, 1000)) if train.epochs == "auto" else train.epochs
+    count = threads_for(train.threads, lanes, asked.model.hidden)
+    settled = {"data.lanes": lanes, "train.epochs": epochs, "train.threads": count}
+    return asked.override(**settled, **({"segment": segment_of(asked)} if asked.model.core == "segrnn" else {}))
+
+
+def _not_yet_told(config: Config) -> list[str]:
+    """What :func:`idle` says, each sentence once a process: scikit-learn's searches fit hundreds of times."""
+    new = [sentence for sentence in idle(config) if sentence not in _TOLD]
+    _TOLD.update(new)
+    return new
 
 
 def _flatten(X: Any) -> tuple[Any, int | None]:

@@ -7,9 +7,12 @@ weights that saw neither it nor anything after it.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import date
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,8 +25,10 @@ from pipelines.errors import TooShortError, UsageError
 from pipelines.features import Hold, Mean
 from pipelines.panel import Panel
 from pipelines.spec import PipelineSpec
+from pipelines.where import shown
 
 Index = NDArray[np.int64]
+SHORT = 4  # values; a segment of fewer is hardly one
 LEAST_TRAIN = 20  # rows; below this a net has nothing to learn from
 
 
@@ -41,7 +46,28 @@ class Spans:
         return {"train_end": str(self.train_end), "stop_end": str(self.stop_end), "end": str(self.end)}
 
 
-def cut_spans(panel: Panel, config: Config, until: pd.Timestamp | None = None) -> Spans:
+Moment: TypeAlias = pd.Timestamp | np.datetime64 | date | str  # what may name a stamp of a panel
+
+
+def moment(given: Moment, name: str) -> pd.Timestamp:
+    """``given``, the argument ``name``, as a stamp on the clock of a panel's ``ds``.
+
+    Raises:
+        UsageError: it is no date, or has a time zone.
+    """
+    stamp = pd.NaT
+    if isinstance(given, date | np.datetime64 | str):
+        with contextlib.suppress(ValueError):
+            stamp = pd.Timestamp(given)
+    if stamp is pd.NaT or stamp.tzinfo is not None:
+        raise UsageError(
+            f"{name} got {given!r}, expected a moment without a time zone.",
+            hint="Give a stamp as panel.ds has them, such as panel.ds[-100] or '2020-01-31'.",
+        )
+    return stamp
+
+
+def cut_spans(panel: Panel, config: Config, until: Moment | None = None) -> Spans:
     """Cut the panel's time into the three spans of ``config.data``, by stamps at which some series has a value.
 
     Stamps without any (nights of an exchange, a long outage) count for nothing, so no span can be empty.
@@ -52,13 +78,14 @@ def cut_spans(panel: Panel, config: Config, until: pd.Timestamp | None = None) -
 
     Raises:
         TooShortError: a span would be too short to train, stop or score on.
+        UsageError: ``until`` is no moment.
     """
     data = config.data
     stamps = np.unique(panel.ds[~np.isnan(panel.column("y"))])
     last = stamps[-1]
     stop_share, holdout_share = data.stop, data.holdout
     if until is not None:
-        stamps = stamps[stamps <= until.to_datetime64()]
+        stamps = stamps[stamps <= moment(until, "until").to_datetime64()]
         stop_share, holdout_share = data.stop / (1 - data.holdout), 0.0
     total = len(stamps)
     stop = max(round(stop_share * total), data.horizon)
@@ -81,13 +108,44 @@ def cut_spans(panel: Panel, config: Config, until: pd.Timestamp | None = None) -
     )
 
 
+def spans_behind(panel: Panel, known: Mapping[str, str], horizon: int) -> Spans:
+    """The spans of a model trained earlier, as they lie in ``panel``: the holdout is what comes behind its stop span.
+
+    Args:
+        known: the model's own spans, ``Spans.to_json`` of its fit.
+
+    Raises:
+        TooShortError: ``panel`` has too few rows behind the model's stop span to score, or too few before its end to
+            choose a baseline by.
+    """
+    train_end, stop_end = pd.Timestamp(known["train_end"]), pd.Timestamp(known["stop_end"])
+    train, stop = (_rows_until(panel, stamp.to_datetime64()) for stamp in (train_end, stop_end))
+    whole = panel.lengths - horizon > np.maximum(stop - 1, 0)
+    last = panel.ds[~np.isnan(panel.column("y"))].max(initial=panel.ds.min())
+    if not whole.any() or last <= stop_end.to_datetime64():
+        steps = "a value" if horizon == 1 else f"the {horizon} values of a horizon"
+        raise TooShortError(
+            f"nothing to score by: the model learned and stopped by rows up to {shown(stop_end)}, and the panel, which "
+            f"ends at {shown(panel.end)}, has no series with {steps} behind that.",
+            hint="Give the same series with later rows, or fit with a holdout: data.holdout=0.15, or until= an earlier "
+            "stamp.",
+        )
+    if not (np.minimum(stop, panel.lengths) - np.maximum(train - 1, 0) > 1).any():
+        raise TooShortError(
+            f"the panel begins at {shown(panel.start)}; the baseline to beat is chosen on rows of the model's stop "
+            f"span, which ends at {shown(stop_end)}.",
+            hint="Give the whole history, with the rows to score at its end.",
+        )
+    return Spans(train_end, stop_end, pd.Timestamp(last), train, stop)
+
+
 def _rows_until(panel: Panel, stamp: np.datetime64) -> Index:
     before = np.concatenate([[0], np.cumsum(panel.ds <= stamp)])
     counts: Index = before[panel.offsets[1:]] - before[panel.offsets[:-1]]
     return counts
 
 
-def settle(config: Config, panel: Panel, until: pd.Timestamp | None = None) -> Config:
+def settle(config: Config, panel: Panel, until: Moment | None = None) -> Config:
     """``config`` with every ``"auto"`` settled from the data; a settled one comes back unchanged.
 
     Assumptions, named: what :func:`looks_like_prices` is ``price``, all else is ``sensor``. Prices: log
@@ -153,10 +211,37 @@ def segment_of(config: Config) -> int:
     At most half of the lookback, so that there is something to recur over.
     """
     data = config.data
-    if config.model.segment is not None:
-        return config.model.segment
-    both = math.gcd(data.lookback, data.horizon)
-    return max(w for w in range(1, max(1, min(48, data.lookback // 2)) + 1) if both % w == 0)
+    return _common(data.lookback, data.horizon) if config.model.segment is None else config.model.segment
+
+
+def _common(lookback: int, horizon: int) -> int:
+    both = math.gcd(lookback, horizon)
+    return max(w for w in range(1, _longest_segment(lookback) + 1) if both % w == 0)
+
+
+def _longest_segment(lookback: int) -> int:
+    return max(1, min(48, lookback // 2))
+
+
+def segment_notes(asked: Config) -> list[str]:
+    """One sentence where the segment that nobody named is shorter than ``SHORT`` values, though it need not be."""
+    lookback, horizon = asked.data.lookback, asked.data.horizon
+    segment = segment_of(asked)
+    if asked.model.core != "segrnn" or asked.model.segment is not None or segment >= SHORT:
+        return []
+    ways = []
+    for flag, at in (("lookback", lookback), ("horizon", horizon)):
+        for near in (at + gap for size in range(1, 49) for gap in (size, -size) if at > -gap):
+            found = _common(near, horizon) if flag == "lookback" else _common(lookback, near)
+            if found >= SHORT:
+                ways.append(f"--{flag} {near} (segments of {found})")
+                break
+    remedy = f" Use {' or '.join(ways)}." if ways else ""
+    return [
+        f"segrnn reads segments of {'one value' if segment == 1 else f'{segment} values'}: no larger number up to "
+        f"{_longest_segment(lookback)} divides both data.lookback = {lookback} and data.horizon = {horizon}, and "
+        f"longer segments are what it is for.{remedy}"
+    ]
 
 
 def _nearer(panel: Panel, spans: Spans, config: Config) -> Literal["last", "mean"]:

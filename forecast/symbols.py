@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -82,8 +83,7 @@ class Bins:
     @classmethod
     def of(cls, values: Any, bins: int) -> Bins:
         """At most ``bins`` ranges between quantiles of ``values``; fewer where values repeat."""
-        if bins < 2:
-            raise UsageError(f"bins is {bins}, it must be at least 2.", hint="32 is a good start.")
+        bins = check_whole("bins", bins, 2, hint="32 is a good start.")
         series = _numbers(values)
         edges = np.unique(np.quantile(series, np.linspace(0, 1, bins + 1)[1:-1])) if len(series) else np.zeros(0)
         at = np.searchsorted(edges, series, side="right")
@@ -125,6 +125,19 @@ def symbols_of(sequence: Any, bins: int | None) -> Symbols:
     if bins is not None or any(isinstance(one, float) for one in listed):
         return Bins.of(sequence, 32 if bins is None else bins)
     return Vocabulary.of(listed)
+
+
+def check_whole(name: str, value: Any, low: int, high: int | None = None, *, hint: str) -> int:
+    """``value`` as Python's own whole number.
+
+    Raises:
+        UsageError: it is none, or out of range.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if whole and low <= value and (high is None or value <= high):
+        return int(value)
+    reach = f"of at least {low:,}" if high is None else f"from {low:,} to {high:,}"
+    raise UsageError(f"{name} is {value!r}, expected a whole number {reach}.", hint=hint)
 
 
 def _plain(one: Any) -> Any:

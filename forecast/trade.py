@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecast import metrics
+from forecast import metrics, ties
 from pipelines.errors import TooShortError, UsageError, ValueRangeError
 
 Floats = NDArray[np.float64]
@@ -190,6 +190,9 @@ def from_frame(
     if "last" not in frame.columns:
         raise UsageError("the result frame lacks column 'last'.", hint="It is the value observed at the cutoff.")
     first = frame[metrics.steps(frame) == 1].astype({"unique_id": str})
+    now = first["last"]
+    moved = ties.change(first[model].to_numpy(np.float64), now.to_numpy(np.float64), ties.by_series(first)) != 0
+    first = first.assign(**{model: first[model].where(moved, now)})
     last = first.pivot(index="cutoff", columns="unique_id", values="last").sort_index()
     ahead = first.pivot(index="cutoff", columns="unique_id", values=model).sort_index()
     card = scorecard(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from forecast.config import Config
 from forecast.data import Span, StreamData
+from forecast.elsewhere import ranges_of
 from forecast.family import FAMILY
 from forecast.idle import warn_idle
 from forecast.model import Model, build_network
@@ -24,18 +24,18 @@ from forecast.module import ForecastModule, WeightAverage
 from forecast.nn.classes import CategoricalHead
 from forecast.nn.network import Network
 from forecast.readout import fit_readout, readout_plan
-from forecast.spans import Spans, cut_spans, pipeline_spec, settle
+from forecast.spans import Moment, Spans, cut_spans, pipeline_spec, segment_notes, settle
 from forecast.stop import Scored, calibrate, position_in, scored, stop_loss
 from forecast.surroundings import seeded
 from forecast.tensors import device_chunks, tensors_of
 from forecast.threads import threads
 from forecast.trainer import run_trainer
 from pipelines.batches import Resident, gather, rows_before
-from pipelines.errors import DataError, TrainingError, UsageError
+from pipelines.errors import DataError, TrainingError, UsageError, ValueRangeError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline
 from pipelines.plans import Chunk, pieces_of, plan_streams
-from pipelines.prepared import Prepared
+from pipelines.prepared import Prepared, logarithms
 from pipelines.spec import PipelineSpec
 
 Array = NDArray[np.float64]
@@ -80,7 +80,7 @@ def fit(
     checked: Callable[[int, float], None] | None = None,
     probe: Callable[[torch.nn.Module], None] | None = None,
     prepare: Prepare | None = None,
-    until: pd.Timestamp | None = None,
+    until: Moment | None = None,
     **settings: Any,
 ) -> Model:
     """Train on the first span of ``panel``, stop by the second, never look at the third, read all of it.
@@ -103,6 +103,7 @@ def fit(
         A model that stands behind the last row of ``panel``: ``predict()`` forecasts what comes next.
 
     Raises:
+        UsageError: a setting is wrong, or ``until`` is no moment.
         TooShortError: a span is too short, or the stop span has no value behind another to be scored.
         TrainingError: the loss is not a number.
 
@@ -117,7 +118,7 @@ def fit(
         )
     asked = Config.of(config).override(**settings)
     warn_idle(asked, config, settings)
-    _check_values(panel)
+    _check_values(panel, asked)
     config = settle(asked, panel, until)
     spans = cut_spans(panel, config, until)
     began = time.perf_counter()
@@ -136,12 +137,13 @@ def fit(
         calibration = calibrate(network, pipeline, prepared, panel, config, spans, stop)
         history.seconds = time.perf_counter() - began
         facts = {
-            "spans": spans.to_json(),
+            "spans": {"start": str(panel.start), **spans.to_json()},
             "rows": {"train": int(spans.train.sum()), "stop": int((spans.stop - spans.train).sum()), "all": len(panel)},
             "parameters": sum(weight.numel() for weight in network.parameters()),
             "training": vars(history),
             "left_out": list(stop.left_out),
-            "notes": stop.notes(spans),
+            "notes": [*segment_notes(asked), *stop.notes(spans)],
+            "ranges": ranges_of(panel, spans.stop),
         }
         return Model(config, pipeline, network, calibration, facts).read(panel)
 
@@ -178,10 +180,19 @@ def _residuals(network: Network, prepared: Prepared, spans: Spans) -> Tensor:
     return torch.cat(found)
 
 
-def _check_values(panel: Panel) -> None:
+def _check_values(panel: Panel, asked: Config) -> None:
     values = panel.column("y")
     if not np.isfinite(values).any():
         raise DataError("every target value is missing.", hint="Check --target: is it the right column?")
+    if asked.data.log is True and asked.data.kind != "price":
+        try:
+            logarithms(panel)
+        except ValueRangeError as error:
+            error.hint = (
+                "Leave data.log out, which asks for logarithms; or mask what is wrong (--impossible mask), or repair "
+                "the row."
+            )
+            raise
 
 
 def _train(

@@ -142,5 +142,7 @@ def did_you_mean(got: str, known: list[str] | tuple[str, ...]) -> str:
     """``" Did you mean 'x'?"`` for the nearest known name, else ``""``."""
     import difflib
 
+    lower = {name.lower(): name for name in reversed(known)}
     near = difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)
+    near = near or [lower[name] for name in difflib.get_close_matches(got.lower(), list(lower), n=1, cutoff=0.6)]
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -20,6 +20,7 @@ from pipelines.where import Finding, plural, shown
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
+NO_PRICE = "If this is no price: --preset sensor."
 SAID = "Look at "  # how the note begins that names a value a fit should not be trusted with
 
 
@@ -86,7 +87,7 @@ def _refuse_or_mask(rows: Rows, one: Index, bars: dict[str, Floats], name: str, 
             column=name,
             hint="Empty the cell if the price is missing, or use --impossible mask"
             f"{'.' if rows.kind else ' (or keep, if it is true).'}"
-            f"{'' if kind else ' If this is no price: --preset sensor.'}",
+            f"{'' if kind else f' {NO_PRICE}'}",
         )
     if basis is not None:
         at, ratio = one[basis[0]], basis[1]

@@ -339,7 +339,8 @@ def logarithms(panel: Panel) -> Array:
         error = ValueRangeError(
             f"{panel.source}: column {panel.target!r} of series {row['unique_id']!r} is {row['y']:g} at "
             f"{shown(row['ds'])}{more}; log returns need positive values.",
-            hint="Treat the data as a sensor (--preset sensor), or mask it (--impossible mask), or repair the row.",
+            hint="Treat the data as a sensor (--preset sensor, without data.log), or mask it (--impossible mask), or "
+            "repair the row.",
         )
         error.column = panel.target
         raise error

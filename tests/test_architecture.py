@@ -46,7 +46,14 @@ PIPELINES: tuple[tuple[str, ...], ...] = (
     ("pipelines",),
 )
 FORECAST: tuple[tuple[str, ...], ...] = (
-    ("forecast.ranges", "forecast.imports", "forecast.heap", "forecast.nn.dropout"),
+    (
+        "forecast.ranges",
+        "forecast.allowed",
+        "forecast.imports",
+        "forecast.heap",
+        "forecast.ties",
+        "forecast.nn.dropout",
+    ),
     ("forecast.family",),
     ("forecast.sections",),
     (
@@ -69,7 +76,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
         "forecast.nn.esn",
         "forecast.nn.segrnn",
     ),
-    ("forecast.idle",),
+    ("forecast.idle", "forecast.settings"),
     ("forecast.nn.cores", "forecast.nn.heads"),
     ("forecast.nn.decoder",),
     ("forecast.inference", "forecast.baselines", "forecast.conformal", "forecast.trade"),
@@ -85,7 +92,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.direction",),
     ("forecast.request", "forecast.reader", "forecast.plot"),
     ("forecast.recursion",),
-    ("forecast.folder", "forecast.forecasts"),
+    ("forecast.folder", "forecast.forecasts", "forecast.onward", "forecast.elsewhere"),
     ("forecast.model",),
     ("forecast.module", "forecast.data", "forecast.spans", "forecast.readout"),
     ("forecast.stop", "forecast.trainer"),
@@ -114,7 +121,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.study_page",),
     ("forecast.tune",),
     ("forecast.commands.options", "forecast.commands.screen"),
-    ("forecast.commands.fit", "forecast.commands.models", "forecast.commands.data"),
+    ("forecast.commands.fit", "forecast.commands.models", "forecast.commands.data", "forecast.commands.settings"),
     ("forecast.commands.predict", "forecast.commands.backtest", "forecast.commands.audit", "forecast.commands.report"),
     ("forecast.commands.tune", "forecast.commands.diagnose", "forecast.commands.generate"),
     ("forecast.commands",),

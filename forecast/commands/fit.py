@@ -99,7 +99,7 @@ def show_run(console: Console, run: Run) -> None:
     rest = " in forecast.csv" if run.path is not None else "; --json gives them all"
     console.print(forecast_table(run.forecast, model.name, model.levels, rest, tz=run.panel.grid.tz))
     if run.validation is not None:
-        show_validation(console, run.validation, model.name)
+        show_validation(console, run.validation, model.name, model.levels)
     if run.path is not None:
         console.print(f"\nRun folder  {escape(str(run.path))}")
         console.print(f"Plot        {escape(str(run.path / 'forecast.png'))}")
@@ -152,8 +152,8 @@ def forecast_table(
     return table
 
 
-def show_validation(console: Console, validation: Validation, model: str) -> None:
-    """Scores beside the baselines and the verdict, with the rows each of them saw."""
+def show_validation(console: Console, validation: Validation, model: str, levels: list[int]) -> None:
+    """Scores beside the baselines and the verdict, with the rows each of them saw; coverage of the widest level."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -162,13 +162,15 @@ def show_validation(console: Console, validation: Validation, model: str) -> Non
     console.print("\n[bold]Holdout[/] (pooled over all steps ahead)")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("model")
-    for name in ("MAE", "RMSE", "MASE", "direction", "inside 90 %", "missing"):
+    widest = [f"inside {level} %" for level in levels[-1:]]
+    for name in ("MAE", "RMSE", "MASE", "direction", *widest, "missing"):
         table.add_column(name, justify="right")
     for row in validation.scores.to_dict("records"):
-        cover, way = row.get("coverage_90"), row.get("direction")
+        covers = [percent(row.get(f"coverage_{level}")) for level in levels[-1:]]
         table.add_row(
-            escape(row["model"]), number(row["mae"]), number(row["rmse"]), number(row["mase"]), percent(way),
-            percent(cover), str(row["missing"]), style="bold" if row["model"] == model else None,
+            escape(row["model"]), number(row["mae"]), number(row["rmse"]), number(row["mase"]),
+            percent(row.get("direction")), *covers, str(row["missing"]),
+            style="bold" if row["model"] == model else None,
         )  # fmt: skip
     console.print(table)
     console.print(f"\n[bold]Verdict[/]  {escape(validation.verdict['text'])}")

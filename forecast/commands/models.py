@@ -79,6 +79,7 @@ def show(
                 mark = "  [dim]# of the preset[/]" if (section, field) in told else ""
                 line = f"# {field}: left open" if value is None else f"{field} = {escape(_shown(value))}"
                 console.print(line + mark)
+    console.print("\n[dim]What each of these means and may be: forecast settings.[/]")
 
 
 def _reads(card: dict[str, Any]) -> str:

@@ -30,12 +30,13 @@ def predict(
     model = Model.load(run)
     panel: Any = None
     saved: Any = model.panel
+    notes: list[str] = []
     if data["ticker"] or data["csv"] is not None:
         panel = data_request(_like(saved, data), model.config).load()
         if sorted(map(key, panel.target.split(", "))) != sorted(map(key, saved.target.split(", "))):
-            screen.show_warnings([f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read."])
-        screen.show_doubts(panel.notes)
-        screen.show_warnings(_cold(model, saved, panel))
+            notes.append(f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read.")
+        notes += [*screen.doubts(panel.notes), *_cold(model, saved, panel)]
+        screen.show_warnings(notes)
     forecast = model.predict(panel)
     screen.show_warnings(model.notes)
     history: Any = model.panel
@@ -46,6 +47,7 @@ def predict(
                 "run": str(run),
                 "series": history.describe(),
                 "forecast": storage.records(forecast),
+                "notes": [*notes, *model.notes],
                 "config": model.config.to_json(),
             })
         )  # fmt: skip

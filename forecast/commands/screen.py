@@ -59,11 +59,16 @@ def show_error(error: ToolkitError) -> None:
         console.print(f"  [dim]{escape(error.hint)}[/]", soft_wrap=True)
 
 
-def show_doubts(notes: Iterable[str]) -> None:
-    """Notes on values that a fit should not be trusted with, on stderr."""
+def doubts(notes: Iterable[str]) -> list[str]:
+    """Those of ``notes`` that are on values a fit should not be trusted with."""
     from pipelines.plausible import SAID
 
-    show_warnings(note for note in notes if note.startswith(SAID))
+    return [note for note in notes if note.startswith(SAID)]
+
+
+def show_doubts(notes: Iterable[str]) -> None:
+    """The :func:`doubts` among ``notes``, on stderr."""
+    show_warnings(doubts(notes))
 
 
 def show_warnings(sentences: Iterable[str]) -> None:

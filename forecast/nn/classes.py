@@ -9,6 +9,8 @@ temperature: Graves 2013 (arXiv 1308.0850).
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -94,8 +96,8 @@ def draw(logits: Tensor, temperature: float = 1.0, generator: torch.Generator | 
 
 def check_temperature(temperature: float) -> None:
     """Raises: UsageError: the temperature is not above zero."""
-    if not 0 < temperature < float("inf"):
+    if not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
         raise UsageError(
-            f"the temperature is {temperature}, it must be above 0 and finite.",
+            f"the temperature is {temperature!r}, it must be above 0 and finite.",
             hint="0.01 is as good as the likeliest class, 1 draws what was learned.",
         )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -115,6 +116,19 @@ def test_predict_reads_newer_rows_as_the_run_was_read(place: Path) -> None:
     assert few.returncode == 0 and "a, b: fewer rows than the" in few.stderr, few.stderr
 
 
+def test_predict_says_under_json_what_it_says_on_stderr(place: Path) -> None:
+    """Watts instead of the kilowatts that the run was fitted to."""
+    done = run("fit", "--csv", "plant.csv", "--target", "power", *QUICK, "--out", "kilo", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(run("predict", "kilo", "--json", cwd=place).stdout)["notes"] == []
+    frame = pd.read_csv(place / "plant.csv")
+    frame.assign(power=1000 * frame["power"]).tail(8).to_csv(place / "watts.csv", index=False)
+    again = run("predict", "kilo", "--csv", "watts.csv", "--json", cwd=place)
+    few, far = json.loads(again.stdout)["notes"]
+    assert "fewer rows than the" in few and ": its newest values lie far from those" in far
+    assert all(note in " ".join(again.stderr.split()) for note in (few, far)), again.stderr
+
+
 def test_what_a_run_reads_again() -> None:
     """The columns it forecasts, whatever they and its series are called."""
     from forecast.commands.options import DATA_FLAGS
@@ -158,6 +172,20 @@ def test_ids_that_look_like_markup_are_shown_as_they_are(capsys: pytest.CaptureF
     out().print(forecast_table(frame.assign(gru=1.0).iloc[::-1], "gru", [], "; --json gives them all", most=1))
     said = capsys.readouterr().out
     assert all(name in said for name in ids) and "1 more row; --json gives them all" in said
+
+
+@pytest.mark.parametrize(("levels", "heading", "share"), [([50, 80], "inside 80 %", "75.0 %"), ([], None, None)])
+def test_the_holdout_is_told_of_the_widest_intervals_the_net_has(levels, heading, share, capsys) -> None:
+    from forecast.commands.fit import show_validation
+    from forecast.commands.screen import out
+
+    row = {"mae": 1.0, "rmse": 1.0, "mase": 1.0, "direction": 0.5, "missing": 0}
+    scores = pd.DataFrame([{"model": "gru", **row, "coverage_50": 0.4, "coverage_80": 0.75}, {"model": "naive", **row}])
+    show_validation(out(), SimpleNamespace(scores=scores, verdict={"text": ""}, notes=[], spans={}), "gru", levels)
+    head, mine, naive = capsys.readouterr().out.split("\n\n")[0].strip().splitlines()[1:4]
+    assert (heading or "missing") in head and head.count("inside") == len(levels[-1:])
+    if share:
+        assert share in mine and naive.split()[-2:] == ["-", "0"]
 
 
 def test_predict_on_other_rows(fitted: dict, place: Path) -> None:

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from forecast.config import Config, locate, read_config
 from forecast.presets import PRESETS, preset_values
-from forecast.request import make_config
+from forecast.request import data_request, make_config
 from forecast.spans import cut_spans, looks_like_prices, settle
-from pipelines.errors import TooShortError, UsageError
+from pipelines.errors import TooShortError, UsageError, ValueRangeError
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ from pipelines.errors import TooShortError, UsageError
         ({"modle": {}}, "Did you mean 'model'"),
         ({"model": {"hiden": 3}}, r"'model.hiden'. Did you mean 'model.hidden'"),
         ({"model": {"core": "ltsm"}}, "Did you mean 'lstm'"),
+        ({"model": {"core": "LSTM"}}, "Did you mean 'lstm'"),
+        ({"data": {"scaler": "Robst"}}, "Did you mean 'robust'.*It may be standard, robust, minmax or none"),
+        ({"data": {"log": "x"}}, "It may be true, false or auto; `forecast settings data.log`"),
+        ({"data": {"stop": 2}}, "It may be a number, above 0 and below 0.9; `forecast settings data.stop`"),
+        ({"data": {"k1": 0}}, "data.k1 is 0.*`forecast settings` says"),
         ({"model": {"hidden": 0}}, "model.hidden"),
         ({"model": {"hidden": "many"}}, "many"),
         ({"model": {"dropout": 1.0}}, "model.dropout"),
@@ -70,6 +75,25 @@ def test_files(tmp_path) -> None:
             read_config(tmp_path / name)
     with pytest.raises(UsageError, match="expected name=value"):
         make_config(None, None, ["horizon"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"data.kind": "sensor", "data.log": True}, "If this is no price: leave out data.log"),
+        ({"data.log": True}, "If this is no price: leave out data.log"),
+        ({"data.kind": "price", "data.log": True}, "If this is no price: --preset sensor, without data.log"),
+        ({"data.kind": "price"}, "If this is no price: --preset sensor."),
+    ],
+)
+def test_what_makes_a_price_of_a_column_is_what_to_leave_out(tmp_path, settings: dict, hint: str) -> None:
+    file = tmp_path / "wave.csv"
+    file.write_text("ds,y\n" + "".join(f"2024-01-{day:02d},{day - 9}\n" for day in range(1, 29)))
+    flags = dict.fromkeys(("ticker", "past", "future", "static", "source", "offline", "start", "end", "time", "id"))
+    flags |= {"csv": file, "target": ["y"], "interval": "1d"}
+    with pytest.raises(ValueRangeError, match="a price of -8") as caught:
+        data_request(flags, Config.make(None, **settings)).load()
+    assert hint in str(caught.value.hint)
 
 
 def test_every_preset_is_valid() -> None:

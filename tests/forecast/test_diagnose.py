@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,24 +121,63 @@ def test_conclusions() -> None:
         norms = np.asarray(norms, float)
         return conclusion(Flow(norms, norms, "state"), Config.make(core=core, **settings), steps)
 
-    decay = 0.5 ** np.arange(20)
+    decay = 0.5 ** np.arange(20)  # reaches 6 steps
     assert said(decay) == (
-        "gradients vanish beyond 6 steps (below 1 % of the largest): use lstm or gru, or k2 above 6 buys nothing"
+        "gradients vanish beyond 6 steps (below 1 % of the largest), well before k2 = 20 ends: "
+        "use lstm or gru, a longer k2 alone is unlikely to help"
     )
-    assert "k2 above 6 buys nothing, unless gates begin open" in said(decay, "lstm")
+    assert said(decay, "lstm").endswith(
+        "ends: let gates begin open (model.init=chrono), a longer k2 alone is unlikely to help"
+    )
     chrono = said(decay, "lstm", init="chrono")
-    assert chrono.endswith("though gates began open (model.init=chrono): k2 above 6 buys nothing")
+    assert chrono.endswith("though gates began open (model.init=chrono): a longer k2 alone is unlikely to help")
     for core in ("rnn", "gru"):
-        assert said(decay, core, steps=4).endswith("but k2 is only 4: a longer k2, up to 6, may learn more")
-    assert "lookback above 6 buys nothing" in said(decay, mode="window")
+        assert said(decay, core, steps=4).endswith("but k2 is only 4: a longer k2 may learn more")
+    assert said(decay, mode="window").endswith("use lstm or gru, a longer lookback alone is unlikely to help")
+    assert said(decay, "mlp").endswith("ends: a longer lookback alone is unlikely to help")
     assert said(np.ones(20)) == (
         "gradients reach the whole of k2 = 20, where they are still 100 % of the largest: a longer k2 may learn more"
     )
-    assert said(0.8 ** np.arange(20)).endswith("still 1 % of the largest")
-    assert "all of the 19 steps looked at" in said(np.ones(20), steps=64)
+    assert said(0.8 ** np.arange(20)).endswith("still 1 % of the largest: a longer k2 may learn more")
+    assert said(np.ones(20), mode="window").endswith("100 % of the largest: a longer lookback may learn more")
+    assert said(np.ones(20), steps=64).endswith(
+        "all of the 19 steps looked at, where they are still 100 % of the largest"
+    )
     assert "19 steps back they are 524,288 times" in said(2.0 ** np.arange(20))
     assert "explode" in said([1.0, np.inf])
     assert "cannot learn" in said(np.zeros(20))
+
+
+@pytest.mark.parametrize(
+    ("core", "settings", "said"),
+    [
+        ("gru", {}, "and no gradient came from farther back than k2 = 12: try a longer k2"),
+        ("rnn", {}, "and no gradient came from farther back than k2 = 12: try a longer k2 or use lstm or gru"),
+        ("gru", {"mode": "window"}, "and the net saw nothing farther back than lookback = 12: try a longer lookback"),
+    ],
+)
+def test_a_reach_that_k2_may_have_cut_off_is_no_reason_against_a_longer_one(core, settings, said) -> None:
+    norms = 0.5 ** np.arange(12)  # reaches 6 steps: half of k2
+    told = conclusion(Flow(norms, norms, "state"), Config.make(core=core, **settings), 12)
+    assert told == f"gradients vanish beyond 6 steps (below 1 % of the largest), {said}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "keep clipping (train.clip), use lstm or gru or shorten k2"),
+        (
+            {"train.clip_value": 0.1, "train.clip": 0.0},
+            "keep clipping (train.clip_value), use lstm or gru or shorten k2",
+        ),
+        ({"train.clip": 0.0}, "turn clipping on (train.clip=1), use lstm or gru or shorten k2"),
+        ({"train.clip": 0.0, "core": "gru"}, "turn clipping on (train.clip=1) or shorten k2"),
+    ],
+)
+def test_clipping_that_is_off_cannot_be_kept(settings, said) -> None:
+    norms = 2.0 ** np.arange(20)
+    told = conclusion(Flow(norms, norms, "state"), Config.make(**{"core": "rnn", **settings}), 20)
+    assert told.endswith(said)
 
 
 # -- units -----------------------------------------------------------------------------------------
@@ -192,6 +233,13 @@ def test_dead_units_of_nets_on_windows(sensors, core: str) -> None:
     assert found[0].kind == "relu"
     assert 0.5 <= found[0].dead < 1
     assert found[0].low >= found[0].dead
+
+
+def test_a_model_that_has_read_other_rows_is_told_to_read_its_own(make_panel) -> None:
+    y = np.random.default_rng(0).normal(size=200)
+    model = forecast.fit(make_panel(y), horizon=2, hidden=4, epochs=1)
+    with pytest.raises(UsageError, match=r"its training rows, .* end at 2020-.*model\.read\(panel\)"):
+        diagnose(model.read(make_panel(y, start="2021-01-01")))
 
 
 # -- over training ---------------------------------------------------------------------------------
@@ -392,6 +440,21 @@ def test_compare(random_walk) -> None:
     json.dumps(found.to_json(), allow_nan=False)
     with pytest.raises(UsageError, match="Did you mean 'lstm'"):
         compare(random_walk, only=["lstn"], **quick)
+
+
+def test_the_first_line_does_not_pay_for_imports() -> None:
+    code = """
+import sys
+from forecast import diagnose_remedies as remedies
+from forecast.long_memory import delayed_recall
+def fit(*args):
+    print("forecast.train" in sys.modules, "sklearn.preprocessing" in sys.modules)
+    sys.exit()
+remedies.watched_fit = fit
+remedies.compare(delayed_recall(2), core="rnn")
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["True", "True"]
 
 
 def test_a_remedy_that_fails_is_a_line(random_walk) -> None:

@@ -64,7 +64,7 @@ def test_the_same_seed_learns_the_same_weights() -> None:
 @pytest.mark.filterwarnings("ignore")  # other libraries' warnings: catching them is not for threads
 def test_threads_learn_in_turn() -> None:
     def learn(seed: int) -> str:
-        small = {"hidden": 8, "dropout": 0.3, "updates": 200, "heldout": 0.0}
+        small = {"hidden": 8, "dropout": 0.3, "updates": 70, "heldout": 0.0}
         generator = Generator.fit(LINE * 5, "gru", seed=seed, progress=lambda told: time.sleep(0.02), **small)
         return generator.sample(LINE[:2], 40)
 
@@ -110,7 +110,14 @@ def test_what_cannot_be_continued_is_refused(generator: Generator) -> None:
         generator.sample("Xto bé", 5)
     with pytest.raises(UsageError, match="nothing to go on from"):
         generator.sample("", 5)
-    for wrong in (0.0, -0.5, float("nan")):
+    for length in (2.5, "3", True, None):
+        with pytest.raises(UsageError, match=r"length is .*, expected a whole number of at least 0"):
+            generator.sample("to", length)
+    for seed in (2**70, -(2**70), 0.5, "x"):
+        with pytest.raises(UsageError, match=r"seed is .*, expected a whole number from"):
+            generator.sample("to", 2, seed=seed)
+    assert len(generator.sample("to", np.int64(3), seed=np.int64(-1))) == 3
+    for wrong in (0.0, -0.5, float("nan"), "a", None):
         with pytest.raises(UsageError, match="temperature"):
             generator.sample("to", 0, temperature=wrong)
     with pytest.raises(UsageError, match="expected a text"):
@@ -138,6 +145,13 @@ def test_what_makes_no_generator_is_refused() -> None:
         Generator.fit(LINE, hiden=4)
     with pytest.raises(UsageError, match="heldout"):
         Generator.fit(LINE, heldout=1.0)
+    with pytest.raises(UsageError, match="heldout is 'a'"):
+        Generator.fit(LINE, heldout="a")
+    for bins in (2.5, 1, "8"):
+        with pytest.raises(UsageError, match=r"bins is .*, expected a whole number of at least 2"):
+            Generator.fit([0.5, 1.5, 2.5] * 9, bins=bins)
+    with pytest.raises(UsageError, match=r"train\.seed"):
+        Generator.fit(LINE, seed=2**70)
     with pytest.raises(UsageError, match="a text has characters"):
         Generator.fit(LINE, bins=4)
     with pytest.raises(UsageError, match="tokens are whole numbers or strings"):

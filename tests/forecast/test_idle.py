@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 import forecast
@@ -27,6 +28,22 @@ from pipelines.errors import UsageError
         ({"data": {"lookback": 30}, "model": {"core": "mlp"}}, []),
         ({"data": {"mode": "window", "k1": 16}}, ["data.k1=16 does nothing: only streams"]),
         ({"data": {"k1": 16, "k2": 32}}, []),
+        (
+            {"model": {"core": "esn"}, "data": {"k1": 16, "lanes": 3}, "train": {"precision": "bf16-mixed"}},
+            ["train.precision=bf16-mixed does nothing: the readout of esn", "data.lanes=3", "data.k1=16"],
+        ),
+        ({"model": {"core": "esn", "loss": "mae"}}, []),
+        ({"model": {"core": "esn", "loss": "mae", "ridge": 0.1}}, ["model.loss=mae does nothing: the readout of esn"]),
+        ({"train": {"updates": 9}}, []),
+        ({"train": {"updates": 9, "epochs": 2}}, ["train.updates=9 does nothing: train.epochs"]),
+        ({"model": {"core": "esn"}, "train": {"updates": 9, "epochs": 2}}, ["train.epochs=2", "train.updates=9"]),
+        ({"model": {"core": "segrnn"}, "data": {"short": 9, "long": 20}}, ["data.short=9 does", "data.long=20 does"]),
+        ({"model": {"core": "segrnn"}, "data": {"short": 9, "long": 20, "scale": "volatility"}}, []),
+        ({"data": {"short": 9, "long": 20}}, []),
+        (
+            {"data": {"short": 9, "long": 20, "features": "level", "scale": "one", "anchor": "mean"}},
+            ["data.long=20 does nothing"],
+        ),
     ],
 )
 def test_what_nothing_reads_is_said(settings: dict[str, dict[str, object]], said: list[str]) -> None:
@@ -50,6 +67,7 @@ def test_presets_hold_nothing_idle(name: str) -> None:
     [
         ({"train": {"patience": 3, "lr": 0.01}}, ["train.patience=3 does nothing: a generator trains to the end"]),
         ({"data": {"holdout": 0.3, "k1": 16}}, ["data.holdout=0.3 does nothing: a generator holds out"]),
+        ({"train": {"updates": 9, "epochs": 2}}, ["train.updates=9 does nothing: train.epochs"]),
         ({"model": {"classes": 7, "hidden": 8}}, ["model.classes=7 does nothing: a generator has as many"]),
         ({}, []),
     ],
@@ -76,6 +94,26 @@ def test_a_fit_warns_of_what_its_call_named(random_walk, settings: dict[str, obj
     with pytest.warns(UserWarning, match=said) as caught:
         forecast.fit(random_walk, **settings, **QUICK)
     assert [(one.filename, len(caught)) for one in caught] == [(__file__, 1)]
+
+
+@pytest.mark.parametrize(
+    ("base", "settings"),
+    [
+        ({"core": "esn"}, {"lanes": 3, "k1": 5, "k2": 9, "precision": "bf16-mixed"}),
+        ({"core": "esn", "ridge": 0.01}, {"loss": "mae"}),
+        ({"core": "gru", "epochs": 1}, {"updates": 7}),
+        ({"core": "segrnn", "epochs": 1, "lookback": 12, "horizon": 3}, {"short": 9, "long": 20}),
+        ({"core": "gru", "epochs": 1, "features": "level", "scale": "one", "anchor": "mean"}, {"long": 20}),
+    ],
+)
+def test_what_is_said_to_do_nothing_does_nothing(
+    random_walk, base: dict[str, object], settings: dict[str, object]
+) -> None:
+    plain = forecast.fit(random_walk, **base, hidden=4, threads=1).predict()
+    with pytest.warns(UserWarning, match="does nothing") as caught:
+        changed = forecast.fit(random_walk, **base, **settings, hidden=4, threads=1).predict()
+    assert len(caught) == len(settings)
+    pd.testing.assert_frame_equal(changed, plain, check_exact=True)
 
 
 def test_nested_values_are_a_configuration_and_named_in_the_call(random_walk) -> None:

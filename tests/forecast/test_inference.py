@@ -215,18 +215,23 @@ def test_yesterdays_price_is_called_by_its_name() -> None:
         assert got.yesterday
         assert got.with_last > 0.9 > 0.2 > abs(got.with_truth)
         assert "is the last value" in got.text and "changes correlate" in got.text
+    assert f"correlates {got.with_change:.2f} with what happened, p = {got.pvalue:.3f})" in got.text
     assert inference.shift_check(y, last, last).moves == 0
-    assert not inference.shift_check(y, y + noise, last).yesterday
+    assert "adds to the last value never varies" in inference.shift_check(y, last, last).text
+    near = inference.shift_check(y, y + noise, last)
+    assert not near.yesterday
+    assert near.text.endswith(f"{near.with_truth:.2f} with those of the truth).")
 
 
 def test_an_honest_forecast_near_the_last_price_is_not_called_so() -> None:
     level, r = walk(1, 0.5)
     last, y, forecast = level[1:-1], level[2:], level[1:-1] + 0.5 * r[1:-1]
     got = inference.shift_check(y, forecast, last)
-    assert got.with_last > got.with_truth
+    assert got.with_last > got.with_truth  # which alone would be the last value: what it adds decides
     assert got.pvalue < 1e-6
     assert not got.yesterday
     assert "not just" in got.text
+    assert f"what it adds to the last value correlates {got.with_change:.2f} with what happened, p < 0.001" in got.text
 
 
 def test_shift_check_with_nothing_to_see() -> None:
@@ -234,5 +239,10 @@ def test_shift_check_with_nothing_to_see() -> None:
     got = inference.shift_check(level[1:], np.full(49, 100.0), level[:-1])
     assert math.isnan(got.with_last)
     assert not got.yesterday
-    assert "never moves" in got.text
+    assert got.text == "The forecast never moves: the shift check has nothing to compare."
+    got = inference.shift_check(np.full(49, 3.0), level[1:], np.full(49, 3.0))
+    assert got.text == "The truth never moves; the last value never moves: the shift check has nothing to compare."
+    got = inference.shift_check(level[1:], 0.1 * np.arange(49), level[:-1])
+    assert got.text.startswith("The forecast always moves by the same amount:")
+    assert "too little data" in inference.shift_check(level[:3], level[:3], level[:3]).text
     assert not inference.shift_check(level[:2], level[:2], level[:2]).yesterday

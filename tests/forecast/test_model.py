@@ -497,3 +497,29 @@ def test_an_accelerator_that_is_not_there(walk, name: str) -> None:
         pytest.skip("this machine has one")
     with pytest.raises(UsageError, match="accelerator"):
         forecast.fit(walk, **TINY, accelerator=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_origins_in_any_order_and_repeated(models, kind: str) -> None:
+    panel, model = models[kind]
+    found = model.forecast_rows(panel, [60, 30, 60, 60]).point
+    assert np.isfinite(found).all()
+    assert np.array_equal(found, model.forecast_rows(panel, np.array([30, 60])).point[[1, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("rows", [[-1], [600], [2.5], [True] * 600, 5, [[5]], ["5"]])
+def test_origins_that_are_no_rows_are_refused(models, rows) -> None:
+    panel, model = models["price-lstm"]
+    with pytest.raises(UsageError, match=r"origins must be row positions 0 to 599 of the panel, .*; got "):
+        model.forecast_rows(panel, rows)
+    assert model.forecast_rows(panel, []).point.shape == (0, 3)
+
+
+def test_update_refuses_what_is_no_frame(models) -> None:
+    panel, model = models["price-lstm"]
+    row = {"unique_id": "a", "ds": panel.grid.after(panel.end, 1)[0], "y": 100.0}
+    for wrong in (row, pd.Series(row), None, panel):
+        with pytest.raises(UsageError, match=r"the new rows came as \w+, expected a DataFrame with unique_id, ds, y\."):
+            model.update(wrong)
+    with pytest.raises(UsageError, match=r"future came as dict, expected a DataFrame with unique_id, ds\."):
+        model.update(pd.DataFrame([row]), future={})

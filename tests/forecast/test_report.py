@@ -191,7 +191,7 @@ def test_the_verdict_comes_first(several: Path) -> None:
 
 
 @needs_chromium
-@pytest.mark.parametrize("kind", ["several", "seeded", "fitted"])
+@pytest.mark.parametrize("kind", [pytest.param("several", marks=pytest.mark.slow), "seeded", "fitted"])
 @pytest.mark.parametrize("width", [1400, pytest.param(420, marks=pytest.mark.slow)])
 def test_chromium_opens_it_quietly(
     kind: str, width: int, opened: Browser, request: pytest.FixtureRequest, tmp_path: Path
@@ -232,6 +232,7 @@ def test_chromium_moves_through_origins_series_and_models(several: Path, opened:
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_chromium_sorts_the_series(several: Path, opened: Browser) -> None:
     tab = opened.tab().open((several / "report.html").as_uri())
     column = "[...document.querySelectorAll('section#series tbody tr')].map(tr => Number(tr.cells[2].dataset.v))"

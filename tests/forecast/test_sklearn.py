@@ -176,6 +176,43 @@ def test_epochs_follow_from_the_updates(wave: Windows) -> None:
     assert net.config_.train.epochs == 3  # three updates a pass
 
 
+@pytest.mark.parametrize(
+    ("core", "settings", "said"),
+    [
+        ("lstm", {"kernel": 9}, r"model\.kernel=9 does nothing"),
+        ("lstm", {"model.segment": 3}, r"model\.segment=3 does nothing"),
+        ("lstm", {"updates": 3}, r"train\.updates=3 does nothing: train\.epochs"),
+    ],
+)
+def test_settings_that_do_nothing_are_warned_of(wave: Windows, core: str, settings: dict[str, Any], said: str) -> None:
+    plain = quick(core=core).fit(wave.X, wave.y).predict(wave.X)
+    with pytest.warns(UserWarning, match=said) as caught:
+        net = quick(core=core, settings=settings).fit(wave.X, wave.y)
+    assert [one.filename for one in caught] == [__file__]
+    np.testing.assert_array_equal(net.predict(wave.X), plain)
+
+
+@pytest.mark.parametrize("core", [name for name, member in FAMILY.items() if member.gradient and member.windows])
+def test_parameters_alone_are_not_warned_of(core: str) -> None:  # warnings are errors here
+    RecurrentRegressor(core, hidden=4, epochs=1, batch=8, lr=0.01).fit(X, Y)
+
+
+def test_a_grid_search_is_warned_once(wave: Windows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast.sklearn, "_TOLD", set())
+    net = quick(hidden=2, epochs=1, settings={"classes": 3})
+    with pytest.warns(UserWarning, match="does nothing") as caught:
+        GridSearchCV(net, {"lr": [0.01, 0.1]}, cv=2, error_score="raise").fit(wave.X, wave.y)
+    assert len(caught) == 1
+
+
+def test_segments_that_do_not_fit_are_told_in_columns() -> None:
+    with pytest.raises(UsageError, match="X has windows of 12 columns, no multiple of segment = 5") as caught:
+        quick(core="segrnn", settings={"segment": 5}).fit(np.ones((20, 12)), np.ones((20, 5)))
+    assert "--" not in str(caught.value)
+    with pytest.raises(UsageError, match="y has targets of 3 columns, no multiple of segment = 4"):
+        quick(core="segrnn", settings={"segment": 4}).fit(np.ones((20, 12)), np.ones((20, 3)))
+
+
 # -- chance ----------------------------------------------------------------------------------------
 def test_equal_random_states_give_equal_predictions(wave: Windows) -> None:
     def predictions(state: Any) -> Array:
@@ -358,6 +395,11 @@ def test_sparse_data_is_refused(x: Any, y: Any) -> None:
         ({"channels": 2}, "no whole steps of 2 channels"),
         ({"channels": 0}, "at least 1"),
         ({"channels": 1.5}, "whole number"),
+        ({"channels": True}, "channels is True"),
+        ({"core": None}, "core is None, expected the name of a net"),
+        ({"batch": True}, "batch is True, expected a number"),
+        ({"epochs": np.True_}, "epochs is .*True"),
+        ({"core": "segrnn", "settings": {"segment": 2}}, "X has windows of 3 columns.*Give X with 4 columns"),
         ({"random_state": "x"}, "cannot be used to seed"),
         ({"random_state": -1}, "between 0 and"),
         ({"settings": {"hiden": 3}}, "Did you mean"),

@@ -110,7 +110,14 @@ def fit_beside(name: str, **settings: object) -> tuple[forecast.Model, float, fl
     return model, model.facts["training"]["best_stop_loss"], float(width)
 
 
-@pytest.mark.parametrize("settings", [{}, {"strategy": "recursive"}, {"core": "esn"}], ids=["lstm", "recursive", "esn"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="lstm"),
+        pytest.param({"strategy": "recursive"}, id="recursive", marks=pytest.mark.slow),
+        pytest.param({"core": "esn"}, id="esn"),
+    ],
+)
 def test_a_series_without_a_scale_of_its_own_rules_no_other(settings: dict[str, object]) -> None:
     """Before, the loss here was 1e2 to 1e4, and 90 % of a series around 10 from -1e2 to 1e2 and wider."""
     alone, loss, width = fit_beside("good", **settings)

@@ -186,7 +186,7 @@ def opened() -> Iterator[Browser]:
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [1400, 420])
+@pytest.mark.parametrize("width", [1400, pytest.param(420, marks=pytest.mark.slow)])
 def test_chromium_draws_every_chart_and_asks_nobody(
     found: dict[str, Any], tmp_path: Path, opened: Browser, width: int
 ) -> None:

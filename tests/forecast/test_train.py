@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -14,9 +15,24 @@ from forecast import frames
 from forecast.config import Config
 from forecast.run import run_fit, validate
 from forecast.train import Progress, fit
-from pipelines.errors import TooShortError, TrainingError, UsageError
+from pipelines.errors import TooShortError, TrainingError, UsageError, ValueRangeError
 
 TINY = {"hidden": 8, "threads": 1, "horizon": 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({}, "Leave data.log out"),
+        ({"kind": "sensor"}, "Leave data.log out"),
+        ({"kind": "price"}, "Treat the data as a sensor (--preset sensor, without data.log)"),
+    ],
+)
+def test_logarithms_of_what_is_not_positive_name_the_setting(make_panel, settings: dict[str, str], hint: str) -> None:
+    panel = make_panel(np.sin(np.arange(300) / 9))
+    with pytest.raises(ValueRangeError, match="positive values") as caught:
+        forecast.fit(panel, log=True, **settings)
+    assert str(caught.value.hint).startswith(hint)
 
 
 def test_it_learns_what_can_be_learned(make_panel) -> None:
@@ -312,3 +328,55 @@ def test_bundles_span_passes_and_change_nothing(random_walk) -> None:
     assert all(plan[0].reset.all() for plan in plans), "a pass begins from a blank state"
     expected = [chunk.start.tolist() for plan in plans for chunk in plan]
     assert [chunk.start.tolist() for bundles in epochs for bundle in bundles for chunk in bundle.chunks] == expected
+
+
+def test_validate_scores_only_rows_behind_the_models_own_stop_span(make_panel) -> None:
+    """Of another panel than the fit's, rows that training or early stopping saw are no holdout."""
+    y = np.random.default_rng(3).normal(size=330)
+    whole = make_panel(y, freq="h")
+    panel = whole.up_to(whole.ds[299])
+    model = fit(panel, **TINY, epochs=1)
+    stop_end = np.datetime64(model.facts["spans"]["stop_end"])
+    own, more = validate(model, panel), validate(model, whole)
+    assert own.frame["cutoff"].min() == more.frame["cutoff"].min() == stop_end
+    assert own.frame["ds"].max() == panel.end and more.frame["ds"].max() == whole.end
+    assert own.spans["train"] == more.spans["train"] and own.spans["stop"] == more.spans["stop"]
+    assert more.spans["holdout"].split(" to ")[1].startswith(str(whole.end))
+    for end in (200, int((panel.ds <= stop_end).sum()) + 1):
+        with pytest.raises(TooShortError, match="nothing to score by: the model learned and stopped by rows up to"):
+            validate(model, panel.up_to(panel.ds[end - 1]))
+    with pytest.raises(TooShortError, match="the baseline to beat is chosen on rows of the model's stop span"):
+        validate(model, make_panel(y, freq="h", start="2020-03-01"))
+    with pytest.raises(UsageError, match="series 'b' was not there"):
+        validate(model, make_panel({"a": y, "b": y}, freq="h"))
+    with pytest.raises(UsageError, match="got str, expected a Panel"):
+        validate(model, "run")  # type: ignore[arg-type]
+
+
+def test_validate_knows_where_a_fit_until_a_stamp_stopped(random_walk) -> None:
+    model = fit(random_walk, **TINY, epochs=1, until=random_walk.ds[-20])
+    outcome = validate(model, random_walk)
+    assert outcome.frame["cutoff"].min() == random_walk.ds[-20]
+    assert f"to {model.facts['spans']['stop_end'][:10]}: early stopping" in outcome.spans["stop"]
+
+
+def test_validate_of_a_fit_that_held_nothing_out_needs_later_rows(make_panel) -> None:
+    whole = make_panel({name: np.random.default_rng(k).normal(size=200 - 30 * k) for k, name in enumerate("ab")})
+    model = fit(whole.up_to(whole.ds[179]), **TINY, epochs=1, holdout=0)
+    with pytest.raises(TooShortError, match="no series with the 2 values of a horizon behind that"):
+        validate(model, whole.up_to(whole.ds[179]))
+    found = validate(model, whole)
+    assert found.frame["cutoff"].min() == whole.ds[179] and set(found.frame["unique_id"]) == {"a"}
+    assert any(note.startswith("b: no value in the test span") for note in found.notes)
+
+
+@pytest.mark.parametrize("form", [np.datetime64, str])
+def test_until_takes_a_stamp_of_the_panel_in_any_form(random_walk, form) -> None:
+    spans = fit(random_walk, **TINY, epochs=1, until=form(random_walk.ds[-20])).facts["spans"]
+    assert spans["stop_end"] == str(pd.Timestamp(random_walk.ds[-20]))
+
+
+@pytest.mark.parametrize("wrong", [300, "never", pd.Timestamp("2020-05-01", tz="UTC"), np.datetime64("NaT")])
+def test_until_that_is_no_stamp_is_refused(random_walk, wrong) -> None:
+    with pytest.raises(UsageError, match=r"until got .*, expected a moment without a time zone"):
+        fit(random_walk, **TINY, epochs=1, until=wrong)

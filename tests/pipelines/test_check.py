@@ -115,7 +115,7 @@ def test_a_split_is_claimed_only_near_its_ratio_and_never_of_an_adjusted_price(t
         assert codes(check_file(write(tmp_path / "f.csv", rows))) == {(code, 102, name)}
 
 
-@pytest.mark.parametrize("rows_after", [1, 20, 100])
+@pytest.mark.parametrize("rows_after", [1, pytest.param(20, marks=pytest.mark.slow), 100])
 @pytest.mark.parametrize("factor", [1.76, 2.0])
 def test_a_fit_says_of_a_price_what_the_check_warns_of(tmp_path: Path, factor: float, rows_after: int) -> None:
     rng = np.random.default_rng(1)

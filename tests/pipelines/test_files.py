@@ -508,7 +508,7 @@ _SCRAPS = tuple(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(base=st.sampled_from(_BASES), seed=st.integers(0, 2**32 - 1))
 def test_a_damaged_file_is_read_or_refused_with_a_remedy_and_never_crashes(
     tmp_path: Path, base: str, seed: int

@@ -79,7 +79,7 @@ def test_inversion_is_exact_at_every_origin(panel: Panel, spec: PipelineSpec) ->
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(cut=st.integers(1, 249))
 def test_advance_equals_transform(panel: Panel, spec: PipelineSpec, cut: int) -> None:
     pipeline = Pipeline(spec).fit(panel, UNTIL)

@@ -14,7 +14,12 @@ from tests.data_table import CASES, DATA, Case, outcome
 pytestmark = pytest.mark.shared
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def _marked(case: Case) -> object:
+    """The case by its name; a large file is slow."""
+    return pytest.param(case, id=case.name, marks=pytest.mark.slow if case.rows > 300_000 else ())
+
+
+@pytest.mark.parametrize("case", [_marked(case) for case in CASES])
 def test_a_real_file_is_read_or_refused_with_cause_and_remedy(case: Case) -> None:
     if case.refused:
         with pytest.raises((DataError, UsageError)) as caught:
@@ -29,7 +34,7 @@ def test_a_real_file_is_read_or_refused_with_cause_and_remedy(case: Case) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [_marked(case) for case in CASES])
 def test_a_real_file_fits_end_to_end_or_is_refused(case: Case, tmp_path: Path) -> None:
     """The whole command a person types, not only the reading: ``make data-table`` prints what this sees."""
     code, text = outcome(case, tmp_path)

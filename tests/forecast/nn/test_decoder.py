@@ -97,6 +97,7 @@ def test_a_known_value_moves_no_earlier_step(make_panel) -> None:
     assert np.array_equal(before[:2], after[:2]) and (before[2:] != after[2:]).all()
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_what_the_season_needs(make_panel) -> None:
     """A pure season: eight steps ahead from one state, far better than the last value."""
     t = np.arange(900)

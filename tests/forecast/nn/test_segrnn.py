@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from forecast.config import Config
 from forecast.nn.cores import build_core
 from forecast.nn.network import Network
 from forecast.nn.segrnn import SegmentCore, SegmentDecoder
-from forecast.spans import settle
+from forecast.spans import segment_notes, settle
 from pipelines.errors import UsageError
 
 TINY = {"core": "segrnn", "hidden": 8, "epochs": 2, "threads": 1, "horizon": 12, "lookback": 24}
@@ -98,6 +99,31 @@ def test_the_segment_divides_both(lookback: int, horizon: int, segment: int, mak
     config = settle(Config.make(None, core="segrnn", lookback=lookback, horizon=horizon), panel)
     assert config.model.segment == segment
     assert (config.data.mode, config.data.features, config.data.anchor) == ("window", "level", "last")
+
+
+@pytest.mark.parametrize(
+    ("lookback", "horizon", "said"),
+    [
+        (96, 5, r"of one value: .* up to 48 .* = 96 .* = 5,.*Use --lookback 95 \(segments of 5\) or --horizon 6 \("),
+        (96, 2, r"of 2 values: .*Use --horizon 4 \(segments of 4\)\.$"),
+        (96, 24, None),
+        (60, 4, None),
+    ],
+)
+def test_short_segments_that_nobody_named_are_said(lookback: int, horizon: int, said: str | None) -> None:
+    asked = Config.make(None, core="segrnn", lookback=lookback, horizon=horizon)
+    notes = segment_notes(asked)
+    assert len(notes) == (said is not None)
+    assert said is None or re.search(said, notes[0])
+    assert segment_notes(asked.override(segment=1)) == []
+    assert segment_notes(asked.override(core="mlp")) == []
+
+
+def test_a_fit_says_so(make_panel) -> None:
+    panel = make_panel(np.sin(np.arange(300) / 9), freq="h")
+    model = forecast.fit(panel, core="segrnn", lookback=16, horizon=5, hidden=4, epochs=1, threads=1)
+    assert model.config.model.segment == 1
+    assert [note for note in model.notes if "segments of one value" in note and "--lookback 15" in note]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""Ties: what a net of float32 means as equal is scored as equal, and nothing else is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+from forecast import evidence, inference, metrics, ties, trade
+
+DUST = np.array([1.1e-16, -1.1e-16, 4e-8, -4e-8])  # what float64 and float32 leave
+
+
+def test_change() -> None:
+    nan, inf = np.nan, np.inf
+    value = np.array([1 + 1e-13, 1e-7, 1e-5, 1e9 + 1e-2, inf, -inf, nan])
+    since = np.array([1.0, 0.0, 0.0, 1e9, 0.0, 0.0, 0.0])
+    assert_array_equal(ties.change(value, since, 1.0), [0, 0, 1e-5, value[3] - 1e9, inf, -inf, nan])
+    assert_array_equal(ties.change(value, since), [0, 1e-7, 1e-5, value[3] - 1e9, inf, -inf, nan])
+    assert ties.change(np.array([3e-20]), np.array([1e-20]), ties.size_of(np.array([3e-20]), np.array([1e-20]))) > 0
+
+
+def states(n: int = 80) -> pd.DataFrame:
+    """Whole numbers, a forecast that is the last of them but for dust, and bounds that are some of them but for it."""
+    rng = np.random.default_rng(0)
+    level = rng.integers(-1, 3, n + 1).astype(float)
+    stamps = pd.Timestamp("2021-01-01") + pd.to_timedelta(np.arange(n), unit="h")
+    dust = np.resize(DUST, n)
+    frame = pd.DataFrame({"unique_id": "a", "ds": stamps, "cutoff": stamps - pd.Timedelta(hours=1), "step": 1})
+    return frame.assign(last=level[:-1], y=level[1:], m=level[:-1] + dust).assign(
+        **{"m-lo-90": dust - 1, "m-hi-90": dust + 2}
+    )
+
+
+def test_a_forecast_of_the_last_value_has_no_direction() -> None:
+    frame = states()
+    row = metrics.score(frame).iloc[0]
+    assert row["direction"] == 0.5
+    y, said, last = (frame[name].to_numpy() for name in ("y", "m", "last"))
+    assert_array_equal(np.unique(metrics.direction(y, said, last)[y != last]), [0.5])
+    for part in evidence._direction(frame, "m", 1):
+        assert np.isnan(part["pvalue"]) or part["pvalue"] == 1.0
+    assert inference.shift_check(y, said, last).moves == 0
+
+
+def test_bounds_that_are_values_of_the_series_hold_them() -> None:
+    frame = states()
+    assert metrics.score(frame)["coverage_90"].item() == 1.0
+    assert metrics.score(frame.drop(columns="last"))["coverage_90"].item() == 1.0
+    observed = metrics.calibration(frame, "m").set_index("quantile")["observed"]
+    assert observed[0.95] == 1.0
+    assert observed[0.05] == pytest.approx((frame["y"] == -1).mean())
+
+
+def test_nothing_is_traded_on_dust() -> None:
+    frame = states().assign(last=lambda one: one["last"] + 5, y=lambda one: one["y"] + 5, m=lambda one: one["m"] + 5)
+    card = trade.from_frame(frame, "m")
+    assert card.table.loc[card.table["strategy"] == "m", "exposure"].eq(0).all()
+
+
+def test_small_units_and_a_large_level_are_told_apart() -> None:
+    frame = states().assign(m=lambda one: one["last"] + 0.1)
+    want = metrics.score(frame)["direction"].item()
+    values = ["last", "y", "m", "m-lo-90", "m-hi-90"]
+    assert want != 0.5
+    for changed in (frame[values] * 1e-13, frame[values] + 1e7):
+        assert metrics.score(frame.assign(**changed))["direction"].item() == want
