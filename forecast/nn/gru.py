@@ -11,7 +11,7 @@ an LSTM. ``GRU`` is ``nn.GRU`` with another forward pass on the CPU, written by 
 - the recurrence runs in ``u = (h + 1) / 2``, where the candidate's tanh turns into a sigmoid (torch's
   tanh costs three times its sigmoid on a CPU): rounding moves by about 1e-7;
 - the views of the single steps (a quarter of the time when made anew) are kept between calls, and a pass keeps
-  its gates where they were computed until its graph is dropped;
+  its gates where they were computed until its gradient was taken or its graph is dropped;
 - products too small to share run on one thread, whatever the number of threads: passing them round costs
   more than it saves, and very much more when another process holds a core.
 
@@ -22,10 +22,11 @@ forward-mode derivatives need ``fast=False``.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,8 @@ from pipelines.errors import UsageError
 
 _BLOCK = 256  # steps per call of the kernel: longer sequences are chained, so scratch memory stays flat
 _KEEP_BYTES = 1 << 24  # larger workspaces are not kept: there the views are a small part of the time
-_KEEP_SPACES = 8  # one for every layer whose gradient is still to come, and one for the gradient itself
+_KEEP_ALL = 1 << 26  # bytes of all that are kept
+_KEEP_SPACES = 8  # and their number: one for every layer whose gradient is still to come, and one for the gradient
 _ALONE = 1 << 17  # batch * hidden * hidden up to which the products inside the loop stay on one thread
 
 
@@ -60,61 +62,75 @@ def _threads(batch: int, hidden: int) -> Iterator[None]:
 
 
 class _Workspace:
-    """Scratch of one layer and the views of its single steps.
+    """Scratch of one pass of one layer and the views of its single steps.
 
     Columns of ``gates [K, B, 4H]``: hidden part of the candidate, reset, update, candidate; so the hidden
-    product writes the first three blocks and the input product the last three. The gradient has its
-    coefficients, in a workspace of its own, at the same places.
+    product writes the first three blocks and the input product the last three. Going back they hold the
+    coefficients, then the gradients, at the same places.
     """
 
     def __init__(self, steps: int, batch: int, hidden: int, dtype: torch.dtype) -> None:
         self.steps = steps
-        self.shape = (batch, hidden, dtype)
+        self.shape = (type(self), batch, hidden, dtype)
         self.gates = torch.empty(steps, batch, 4 * hidden, dtype=dtype)
-        self.u = torch.empty(steps + 1, batch, hidden, dtype=dtype)
-        self.d = torch.empty(steps, batch, hidden, dtype=dtype)
-        blocks = self.gates.view(steps, batch, 4, hidden)
-        self.block_steps = blocks.unbind(0)
-        self.hn_steps, self.r_steps, self.z_steps, self.n_steps = (blocks[:, :, i].unbind(0) for i in range(4))
         self.recurrent_steps = self.gates[:, :, : 3 * hidden].unbind(0)
+        self.bytes = (5 * steps + 1) * batch * hidden * dtype.itemsize
+
+
+class _Forward(_Workspace):
+    """``u [K + 1, B, H]``: the states before the first step and behind every step."""
+
+    def __init__(self, steps: int, batch: int, hidden: int, dtype: torch.dtype) -> None:
+        super().__init__(steps, batch, hidden, dtype)
+        self.u = torch.empty(steps + 1, batch, hidden, dtype=dtype)
+        blocks = self.gates.view(steps, batch, 4, hidden)
+        self.hn_steps, self.r_steps, self.z_steps, self.n_steps = (blocks[:, :, i].unbind(0) for i in range(4))
         self.rz_steps = self.gates[:, :, hidden : 3 * hidden].unbind(0)
         self.u_steps = self.u.unbind(0)
+
+
+class _Backward(_Workspace):
+    """``d [K, B, H]``: the gradient of the state behind every step."""
+
+    def __init__(self, steps: int, batch: int, hidden: int, dtype: torch.dtype) -> None:
+        super().__init__(steps, batch, hidden, dtype)
+        self.d = torch.empty(steps, batch, hidden, dtype=dtype)
+        self.block_steps = self.gates.view(steps, batch, 4, hidden).unbind(0)
         self.d_steps = self.d.unbind(0)
         self.d_rows = self.d.unsqueeze(2).unbind(0)
-        self.bytes = (6 * steps + 1) * batch * hidden * dtype.itemsize
 
 
 _kept: list[_Workspace] = []
+Space = TypeVar("Space", bound=_Workspace)
 
 
-class _Loan:
-    """A workspace of at least ``steps`` steps, nobody else's until the loan is dropped.
+class _Loan(Generic[Space]):
+    """A workspace of at least ``steps`` steps, nobody else's until the loan is dropped."""
 
-    A forward pass whose gradient may be asked for keeps its loan for as long as its graph lives.
-    """
-
-    def __init__(self, steps: int, batch: int, hidden: int, dtype: torch.dtype) -> None:
-        kept = self._taken(steps, (batch, hidden, dtype))
+    def __init__(self, kind: type[Space], steps: int, batch: int, hidden: int, dtype: torch.dtype) -> None:
+        kept = self._taken(steps, (kind, batch, hidden, dtype))
         if kept is None:
             with torch.inference_mode():
-                kept = _Workspace(steps, batch, hidden, dtype)
-        self.space = kept
+                kept = kind(steps, batch, hidden, dtype)
+        self.space: Space = kept
 
     @staticmethod
-    def _taken(steps: int, shape: tuple[int, int, torch.dtype]) -> _Workspace | None:
+    def _taken(steps: int, shape: tuple[type[Space], int, int, torch.dtype]) -> Space | None:
         for space in reversed(tuple(_kept)):
             if space.shape == shape and space.steps >= steps:
                 try:
                     _kept.remove(space)
                 except ValueError:  # another thread was quicker
                     continue
-                return space
+                return space  # type: ignore[return-value]
         return None
 
     def __del__(self) -> None:
         if hasattr(self, "space") and self.space.bytes <= _KEEP_BYTES:
             _kept.append(self.space)
             del _kept[:-_KEEP_SPACES]
+            while sum(space.bytes for space in tuple(_kept)) > _KEEP_ALL:
+                del _kept[:1]
 
 
 @lru_cache(maxsize=8)
@@ -131,39 +147,55 @@ def _scales(hidden: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         )
 
 
+class _Folded(NamedTuple):
+    """Weights as the recurrence in u takes them: ``w_in [D, 3H]``, its ``bias [3H]``, the candidate's hidden part
+    without a state ``[H]``, ``w_rec [3H, H]``."""
+
+    w_in: Tensor
+    bias: Tensor
+    candidate: Tensor
+    w_rec: Tensor
+
+    @classmethod
+    def of(cls, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> _Folded:
+        two = 2 * w_hh.shape[1]
+        for_input, _, for_hidden = _scales(w_hh.shape[1], w_hh.dtype)
+        constant = b_hh - w_hh.sum(1)
+        bias = b_ih * for_input[:, 0]
+        bias[:two] += constant[:two]
+        w_rec = torch.cat((w_hh[two:], w_hh[:two])).mul_(for_hidden)
+        return cls((w_ih * for_input).t(), bias, constant[two:].mul_(2), w_rec)
+
+
 class _Layer(torch.autograd.Function):
     """One direction of one layer: ``x [K, B, D]``, ``h0 [B, H]`` to ``(out [K, B, H], last [B, H])``.
 
-    ``keep`` says whether a gradient may be asked for later.
+    ``keep`` says whether a gradient may be asked for later. Then the gates stay lent to what the graph saves, which
+    autograd drops with the gradient. Where it does not save the tensor that holds the loan (checkpoints, hooks on saved
+    tensors), the gates are computed again.
     """
 
     @staticmethod
     def forward(
         ctx: Any, keep: bool, x: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
     ) -> tuple[Tensor, Tensor]:
-        steps, batch, width = x.shape
+        steps, batch, _ = x.shape
         hidden = w_hh.shape[1]
-        two = 2 * hidden
-        loan = _Loan(steps, batch, hidden, x.dtype)
+        loan = _Loan(_Forward, steps, batch, hidden, x.dtype)
         ws = loan.space
-        for_input, _, for_hidden = _scales(hidden, x.dtype)
         with torch.inference_mode():
-            constant = b_hh - w_hh.sum(1)
-            bias = b_ih * for_input[:, 0]
-            bias[:two] += constant[:two]
-            w_in = (w_ih * for_input).t()
-            w_rec = torch.cat((w_hh[two:], w_hh[:two])).mul_(for_hidden)
-            flat = ws.gates[:steps].view(steps * batch, 4 * hidden)
-            torch.addmm(bias, x.reshape(steps * batch, width), w_in, out=flat[:, hidden:])
-            flat[:, :hidden] = constant[two:].mul_(2)
+            weights = _Folded.of(w_ih, w_hh, b_ih, b_hh)
+            _from_input(ws, x, weights)
             torch.add(h0, 1, out=ws.u_steps[0]).mul_(0.5)
             with _threads(batch, hidden):
-                _run(ws, steps, w_rec.t())
+                _run(ws, steps, weights.w_rec.t())
         states = torch.mul(ws.u[: steps + 1], 2).sub_(1)
         states[0] = h0
         if keep:
-            ctx.save_for_backward(x, w_ih, states)
-            ctx.loan, ctx.w_rec = loan, w_rec
+            holder: Any = x.new_empty(0)
+            holder.loan = loan
+            ctx.save_for_backward(x, w_ih, w_hh, b_ih, b_hh, states, holder)
+            ctx.loan, ctx.w_rec = weakref.ref(loan), weights.w_rec
         return states[1:], states[steps].clone()
 
     @staticmethod
@@ -173,12 +205,13 @@ class _Layer(torch.autograd.Function):
                 "The fast GRU has first derivatives only, and a graph of the gradient was asked for (create_graph).",
                 hint="Build it with fast=False, or set `fast` to False on the module.",
             )
-        x, w_ih, states = ctx.saved_tensors
+        x, w_ih, w_hh, b_ih, b_hh, states, _ = ctx.saved_tensors
         steps, batch, width = x.shape
         hidden = states.shape[2]
         _, scale, _ = _scales(hidden, x.dtype)
-        forward, loan = ctx.loan.space, _Loan(steps, batch, hidden, x.dtype)
-        ws = loan.space
+        kept = ctx.loan() or _again(x, states, w_ih, w_hh, b_ih, b_hh)
+        loan = _Loan(_Backward, steps, batch, hidden, x.dtype)
+        forward, ws = kept.space, loan.space
         with torch.inference_mode():
             _coefficients(forward, ws, steps)
             ws.d[:steps].copy_(grad_out)
@@ -207,7 +240,34 @@ class _Layer(torch.autograd.Function):
         )
 
 
-def _run(ws: _Workspace, steps: int, w_rec: Tensor) -> None:
+def _from_input(ws: _Forward, x: Tensor, weights: _Folded) -> None:
+    """What the gates of all steps of ``x [K, B, D]`` get from everything but the state."""
+    steps, batch, width = x.shape
+    flat = ws.gates[:steps].view(steps * batch, -1)
+    hidden = flat.shape[1] // 4
+    torch.addmm(weights.bias, x.reshape(steps * batch, width), weights.w_in, out=flat[:, hidden:])
+    flat[:, :hidden] = weights.candidate
+
+
+def _again(x: Tensor, states: Tensor, *parameters: Tensor) -> _Loan[_Forward]:
+    """The gates once more, at all steps together: the ``states [K + 1, B, H]`` are known."""
+    steps, batch, _ = x.shape
+    hidden = states.shape[2]
+    loan = _Loan(_Forward, steps, batch, hidden, x.dtype)
+    ws = loan.space
+    with torch.inference_mode():
+        weights = _Folded.of(*parameters)
+        _from_input(ws, x, weights)
+        torch.add(states, 1, out=ws.u[: steps + 1]).mul_(0.5)
+        flat = ws.gates[:steps].view(steps * batch, 4 * hidden)
+        flat[:, : 3 * hidden].addmm_(ws.u[:steps].view(steps * batch, hidden), weights.w_rec.t())
+        hn, r, _, n = flat.chunk(4, 1)
+        flat[:, hidden : 3 * hidden].sigmoid_()
+        n.addcmul_(r, hn).sigmoid_()
+    return loan
+
+
+def _run(ws: _Forward, steps: int, w_rec: Tensor) -> None:
     """The recurrence in u; leaves the gates' values in ``ws.gates`` and the states in ``ws.u``."""
     u = ws.u_steps[0]
     lerp = torch.lerp
@@ -229,7 +289,7 @@ def _run(ws: _Workspace, steps: int, w_rec: Tensor) -> None:
         u = after
 
 
-def _coefficients(forward: _Workspace, ws: _Workspace, steps: int) -> None:
+def _coefficients(forward: _Forward, ws: _Backward, steps: int) -> None:
     """For every step, what the gradient of each block is per unit of the state's gradient, up to row factors.
 
     With s the candidate's sigmoid and p its argument's hidden part: hidden candidate ``s(1-s)(1-z) r`` (times
@@ -248,7 +308,7 @@ def _coefficients(forward: _Workspace, ws: _Workspace, steps: int) -> None:
     out_z.mul_(torch.sub(forward.u[:steps], s, out=ws.d[:steps]))  # (h - n) / 2 = u - s
 
 
-def _run_back(forward: _Workspace, ws: _Workspace, steps: int, w_rec: Tensor) -> None:
+def _run_back(forward: _Forward, ws: _Backward, steps: int, w_rec: Tensor) -> None:
     """Carry the gradient of the state back; turns ``ws.gates`` from coefficients into gradients."""
     blocks, rows, d, z, recurrent = ws.block_steps, ws.d_rows, ws.d_steps, forward.z_steps, ws.recurrent_steps
     for t in range(steps - 1, 0, -1):
