@@ -10,7 +10,7 @@ Assumptions, named: of every series the fit remembers the range of its values up
 
 So thousands for units or cents for dollars are said; a price that grew ten-fold, a trend over ten times the training
 rows, an outage at zero or degrees Fahrenheit are not. Not told either: values about zero that became smaller, which may
-just rest.
+just rest, and any of a series that was 0 throughout, which may just have begun.
 """
 
 from __future__ import annotations

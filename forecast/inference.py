@@ -322,9 +322,14 @@ def shift_check(y: Floats, forecast: Floats, last: Floats, *, horizon: int = 1, 
     from scipy import stats
 
     y, forecast, last = (np.asarray(values, np.float64) for values in (y, forecast, last))
+    computed = ties.size_of(y[1:], y[:-1])
     steps = {
-        name: ties.change(values[1:], values[:-1])
-        for name, values in (("the forecast", forecast), ("the truth", y), ("the last value", last))
+        name: ties.change(values[1:], values[:-1], size)
+        for name, values, size in (
+            ("the forecast", forecast, computed),
+            ("the truth", y, 0),
+            ("the last value", last, 0),
+        )
     }
     with_last = _correlation(steps["the forecast"], steps["the last value"])
     with_truth = _correlation(steps["the forecast"], steps["the truth"])

@@ -25,7 +25,7 @@ from forecast.forecasts import Forecasts, central
 from forecast.nn.network import Network, filled
 from forecast.onward import continuation
 from forecast.reader import Standing
-from forecast.threads import threads
+from forecast.threads import at_most, threads
 from pipelines.errors import ArtifactError, DataError, TooShortError, UsageError
 from pipelines.panel import Panel
 from pipelines.pipeline import Pipeline, require_future
@@ -294,7 +294,7 @@ class Model:
         return {
             "versions": versions(),
             "seed": self.config.train.seed,
-            "threads": self.config.train.threads or torch.get_num_threads(),
+            "threads": at_most(self.config.train.threads or torch.get_num_threads()),
             "data": {**panel.describe(), "fingerprint": panel.fingerprint(), "meta": dict(panel.meta)},
         }
 

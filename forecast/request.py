@@ -156,22 +156,23 @@ def check_ahead(panel: Panel, horizon: int) -> None:
     require_future(panel, last, horizon)
 
 
-def data_request(flags: Mapping[str, Any], config: Config | None = None) -> DataRequest:
+def data_request(flags: Mapping[str, Any], config: Config | None = None, *, no_price: str | None = None) -> DataRequest:
     """A request from the data flags of a command (``forecast.commands.options.DATA_FLAGS``).
 
-    A ``config`` that says whether the data is prices or a sensor says how a file is to be read.
+    A ``config`` that says whether the data is prices or a sensor says how a file is to be read. ``no_price`` is what to
+    do where a price cannot be one, instead of the flags of ``forecast fit``.
     """
     several: dict[str, Any] = {
         name: tuple(flags[name] or ()) for name in ("ticker", "target", "past", "future", "static")
     }
     single = {name: flags[name] for name in ("csv", "source", "offline", "start", "end", "interval", "time", "id")}
     rest = {name: value for name, value in flags.items() if name not in {**several, **single} and value is not None}
-    kind = no_price = None
+    kind = None
     if config is not None:
         kind = None if config.data.kind == "auto" else config.data.kind
-    if config is not None and config.data.log is True:
+    if config is not None and config.data.log is True:  # also of a run, whose configuration is settled
         what = "--preset sensor, without" if kind == "price" else "leave out"
-        kind, no_price = "price", f"If this is no price: {what} data.log, which asks for logarithms."
+        kind, no_price = "price", no_price or f"If this is no price: {what} data.log, which asks for logarithms."
     return DataRequest(**several, **single, options=rest, kind=kind, no_price=no_price)
 
 

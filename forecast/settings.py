@@ -7,6 +7,7 @@ from typing import Any
 from forecast.allowed import allowed
 from forecast.config import Config, default_of, field_names, locate
 from forecast.family import FAMILY
+from pipelines.errors import UsageError, did_you_mean
 
 
 def find(name: str | None = None) -> list[dict[str, Any]]:
@@ -15,7 +16,7 @@ def find(name: str | None = None) -> list[dict[str, Any]]:
     Each is ``{"name", "default", "defaults", "allowed", "about"}``; ``defaults`` by net where it is another one.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no setting and no section of that name.
 
     Example:
         >>> find("clip")[0]["name"], len(find("clip"))
@@ -27,8 +28,19 @@ def find(name: str | None = None) -> list[dict[str, Any]]:
     elif name in Config.model_fields:
         names = [full for full in known if full.startswith(f"{name}.")]
     else:
-        names = [full for full in known if full.split(".")[1] == name] or [".".join(locate(name))]
+        names = [full for full in known if full.split(".")[1] == name] or [_located(name)]
     return [_card(full) for full in names]
+
+
+def _located(name: str) -> str:
+    sections = list(Config.model_fields)
+    if "." not in name and (near := did_you_mean(name, sections)):
+        raise UsageError(f"there is no section {name!r}.{near}", hint=f"Sections: {', '.join(sections)}.")
+    try:
+        return ".".join(locate(name))
+    except UsageError as error:
+        error.hint = f"Sections: {', '.join(sections)}. {error.hint}"
+        raise
 
 
 def _card(name: str) -> dict[str, Any]:

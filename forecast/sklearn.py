@@ -91,7 +91,7 @@ class RecurrentRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         lr: step size; ``None``: 0.002.
         settings: further settings of the ``model`` and ``train`` sections by name, such as
             ``{"bidirectional": True, "optimizer": "adam", "average": 0, "accelerator": "cpu"}``. What does nothing
-            there is warned of, as by ``forecast.fit``; in cross-validation and searches once a process.
+            there is warned of, as by ``forecast.fit``; called by scikit-learn (pipelines, searches) once a process.
         random_state: an int, a ``RandomState``, or ``None`` for another result on each fit. Equal ones give equal
             predictions on one machine.
 

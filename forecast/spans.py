@@ -236,7 +236,7 @@ def segment_notes(asked: Config) -> list[str]:
             if found >= SHORT:
                 ways.append(f"--{flag} {near} (segments of {found})")
                 break
-    remedy = f" Use {' or '.join(ways)}." if ways else ""
+    remedy = f" A fit with {' or '.join(ways)} would have longer ones." if ways else ""
     return [
         f"segrnn reads segments of {'one value' if segment == 1 else f'{segment} values'}: no larger number up to "
         f"{_longest_segment(lookback)} divides both data.lookback = {lookback} and data.horizon = {horizon}, and "

@@ -208,6 +208,7 @@ def make_sampler(name: str, space: Space, seed: int) -> BaseSampler:
             f"there is no sampler {name!r}.{did_you_mean(name, SAMPLERS)}", hint=f"Samplers: {', '.join(SAMPLERS)}."
         )
     points = space.grid() if name == "grid" else {}
+    order = seed if seed < 1 << 32 else int(np.random.SeedSequence([seed]).generate_state(1)[0])  # Optuna's own bound
 
     def make(number: int) -> BaseSampler:
         own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
@@ -215,7 +216,7 @@ def make_sampler(name: str, space: Space, seed: int) -> BaseSampler:
             if name == "random":
                 return optuna.samplers.RandomSampler(seed=own)
             if name == "grid":
-                return optuna.samplers.GridSampler(points, seed=seed)  # one order of points for all trials
+                return optuna.samplers.GridSampler(points, seed=order)  # one order of points for all trials
             if name == "gp":
                 return optuna.samplers.GPSampler(seed=own, warn_independent_sampling=False)
             return optuna.samplers.TPESampler(seed=own, multivariate=True, group=space.conditional)

@@ -3,8 +3,9 @@
 A net computes in float32, in units of the changes it learned: what it means as "the last value", or as a bound at 0,
 comes out up to about 1e-7 of a usual change beside it, and float64 rounds a value at 1e-16 of itself. On a series of
 few different values (counts, states, prices in ticks) an exact comparison makes directions and misses of that. Two
-values are a tie when they differ by less than a millionth of the size of the series' changes, or by less than 1e-12 of
-themselves. Truth and last value are data, not computed by a net: of them only the second holds.
+values are a tie when they differ by less than a millionth of the size of the series' changes (the median of those that
+are not 0, which a few absurd readings do not move), or by less than 1e-12 of themselves. Truth and last value are data,
+not computed by a net: of them only the second holds.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ def change(value: Floats, since: Floats, size: Floats | float = 0.0) -> Floats:
 
 
 def size_of(y: Floats, last: Floats) -> float:
-    """Root mean square of the changes from ``last`` to ``y`` where both are known; 0 where none is."""
-    gap = y - last
-    known = gap[np.isfinite(gap)]
-    return float(np.sqrt(np.mean(known**2))) if len(known) else 0.0
+    """Median size of the changes from ``last`` to ``y`` that are not 0, where both are known; 0 where there is none."""
+    gap = np.abs(y - last)
+    known = gap[np.isfinite(gap) & (gap > 0)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def by_series(frame: pd.DataFrame) -> Floats:
-    """``[N]`` the size of changes of the series of every row; the standard deviation if there is no column ``last``."""
+    """``[N]`` :func:`size_of` of the series of every row; from its median if there is no column ``last``."""
     series = frame["unique_id"].astype(str).to_numpy()
-    if "last" in frame:
-        size = np.sqrt(((frame["y"] - frame["last"]) ** 2).groupby(series).transform("mean"))
-    else:
-        size = frame["y"].groupby(series).transform("std")
-    found: Floats = size.fillna(0.0).to_numpy(np.float64)
+    since = frame["last"] if "last" in frame else frame["y"].groupby(series).transform("median")
+    y, last = frame["y"].to_numpy(np.float64), since.to_numpy(np.float64)
+    found = np.zeros(len(frame))
+    for rows in pd.Series(series).groupby(series).indices.values():
+        found[rows] = size_of(y[rows], last[rows])
     return found

@@ -300,6 +300,21 @@ class Panel:
             )
 
 
+def _stamps(column: pd.Series, what: str) -> pd.Series:
+    if len(column) and pd.api.types.is_numeric_dtype(column):
+        raise TimeError(
+            f"the time stamps of {what} are numbers ({column.iloc[0]}, ...).",
+            hint="Convert them, for example by pandas.to_datetime(column, unit='s').",
+        )
+    try:
+        return pd.to_datetime(column)
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise TimeError(
+            f"the time stamps of {what} cannot be read ({reason}).", hint="Convert them by pandas.to_datetime first."
+        ) from error
+
+
 def _typed(frame: pd.DataFrame, names: Sequence[str], what: str) -> pd.DataFrame:
     """The named columns with their types: id as category in order of appearance, ds as datetime64[ns], rest float64."""
     lacking = [name for name in names if name not in frame.columns]
@@ -308,10 +323,13 @@ def _typed(frame: pd.DataFrame, names: Sequence[str], what: str) -> pd.DataFrame
             f"{what} lacks column {lacking[0]!r}; it has {', '.join(map(str, frame.columns))}.",
             hint="The layout is unique_id, ds, y and the covariates named in `roles`.",
         )
+    double = frame.columns[frame.columns.duplicated()]
+    if len(double):
+        raise UsageError(f"{what} has several columns called {double[0]!r}.", hint="Keep or rename one of them.")
     columns: dict[str, Any] = {}
     text = frame["unique_id"].astype(str)
     columns["unique_id"] = pd.Categorical(text, categories=pd.unique(text), ordered=False)
-    stamps = pd.to_datetime(frame["ds"])
+    stamps = _stamps(frame["ds"], what)
     if stamps.dt.tz is not None:
         raise TimeError(
             f"{what} has time stamps with a zone ({stamps.dt.tz}).",

@@ -10,6 +10,7 @@ import typer
 from forecast.commands import options as opt
 
 HELP = """Forecast again from a saved run: on the rows saved in it, or on newer data of the same series."""
+NO_PRICE = "The run forecasts a price: give the column it was fitted to."
 
 
 @opt.takes(data=opt.DATA_FLAGS)
@@ -32,7 +33,7 @@ def predict(
     saved: Any = model.panel
     notes: list[str] = []
     if data["ticker"] or data["csv"] is not None:
-        panel = data_request(_like(saved, data), model.config).load()
+        panel = data_request(_like(saved, data), model.config, no_price=NO_PRICE).load()
         if sorted(map(key, panel.target.split(", "))) != sorted(map(key, saved.target.split(", "))):
             notes.append(f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read.")
         notes += [*screen.doubts(panel.notes), *_cold(model, saved, panel)]

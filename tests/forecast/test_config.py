@@ -94,6 +94,9 @@ def test_what_makes_a_price_of_a_column_is_what_to_leave_out(tmp_path, settings:
     with pytest.raises(ValueRangeError, match="a price of -8") as caught:
         data_request(flags, Config.make(None, **settings)).load()
     assert hint in str(caught.value.hint)
+    with pytest.raises(ValueRangeError, match="a price of -8") as caught:
+        data_request(flags, Config.make(None, **settings), no_price="Another column.").load()
+    assert "Another column." in str(caught.value.hint) and "--preset" not in str(caught.value.hint)
 
 
 def test_every_preset_is_valid() -> None:

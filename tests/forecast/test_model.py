@@ -523,3 +523,9 @@ def test_update_refuses_what_is_no_frame(models) -> None:
             model.update(wrong)
     with pytest.raises(UsageError, match=r"future came as dict, expected a DataFrame with unique_id, ds\."):
         model.update(pd.DataFrame([row]), future={})
+    twice = pd.DataFrame([[*row.values(), 1.0]], columns=[*row, "y"])
+    with pytest.raises(UsageError, match="the panel has several columns called 'y'"):
+        model.update(twice)
+    for stamp in ("x", 20240101):
+        with pytest.raises(TimeError, match=r"time stamps of the panel (cannot be read|are numbers)"):
+            model.update(pd.DataFrame([row | {"ds": stamp}]))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
+from typing import Annotated
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from typer.testing import CliRunner
 
 import forecast.allowed
 import forecast.settings
+from forecast import allowed
 from forecast.cli import app
 from forecast.config import Config, default_of, field_names
 from forecast.family import FAMILY
@@ -68,8 +72,45 @@ def test_names_sections_and_nets_with_defaults_of_their_own() -> None:
 
 
 def test_what_is_said_to_be_allowed_is() -> None:
+    """Every name and bound that the words give is taken by its field, and what lies beyond is not."""
+    checked = 0
     for card in find():
-        Config.make(None, **{card["name"]: card["default"]})
+        section, field = card["name"].split(".")
+        info = Config.model_fields[section].annotation.model_fields[field]
+        taken = TypeAdapter(Annotated[info.annotation, "bounds", *info.metadata]).validate_python
+        taken(card["default"])
+        bound = re.search(r"number(?:, (.*))?$", card["allowed"])
+        for word, text in re.findall(r"(at least|above|at most|below) ([\d.,e+-]*\d)", bound[1] or "" if bound else ""):
+            whole = "whole" in card["allowed"]
+            edge = int(text.replace(",", "")) if whole else float(text)
+            step = 1 if whole else 1e-9 * max(1.0, abs(edge))
+            inward = step if word in ("at least", "above") else -step
+            beyond = edge - inward if word in ("at least", "at most") else edge
+            taken(edge + inward)
+            with pytest.raises(ValidationError):
+                taken(beyond)
+            checked += 1
+        for name in allowed.choices(info):
+            taken({"true": True, "false": False}.get(name, name))
+            checked += 1
+        if (
+            bound is None
+            and not info.examples
+            and not {"a text", "a list of numbers"} & set(card["allowed"].split(" or "))
+        ):
+            with pytest.raises(ValidationError):
+                taken("no such name")
+    assert checked > 80
+
+
+@pytest.mark.parametrize("name", ["Data", "trian"])
+def test_a_section_that_is_nearly_named(name: str) -> None:
+    with pytest.raises(UsageError, match=r"no section .* Did you mean") as caught:
+        find(name)
+    assert "data, model, train" in str(caught.value.hint)
+    with pytest.raises(UsageError, match=r"no setting 'train\.lrr'\. Did you mean 'train\.lr'") as caught:
+        find("train.lrr")
+    assert "Sections: data, model, train." in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("module", [forecast.allowed, forecast.settings])

@@ -21,6 +21,24 @@ def test_change() -> None:
     assert ties.change(np.array([3e-20]), np.array([1e-20]), ties.size_of(np.array([3e-20]), np.array([1e-20]))) > 0
 
 
+def test_one_absurd_reading_makes_no_ties() -> None:
+    frame = states(200).assign(m=lambda one: one["last"] + np.where(one["last"] > 0, -0.1, 0.1))
+    bad = frame.assign(y=frame["y"].where(frame.index != 40, 1e20), last=frame["last"].where(frame.index != 41, 1e20))
+    want, got = metrics.score(frame).iloc[0], metrics.score(bad).iloc[0]
+    assert want["direction"] > 0.65 and abs(got["direction"] - want["direction"]) < 0.02
+    narrow = {"m-lo-90": lambda one: one["m"] - 0.2, "m-hi-90": lambda one: one["m"] + 0.2}
+    for each in (bad.assign(**narrow), bad.assign(**narrow).drop(columns="last")):
+        assert metrics.score(each)["coverage_90"].item() < 0.5
+    assert ties.size_of(np.array([1.0, 5.0, 7.0, np.nan, 1e20]), np.array([1.0, 3.0, 6.0, 0.0, 0.0])) == 2.0
+
+
+def test_a_forecast_that_stays_but_for_dust_never_moves() -> None:
+    walk = np.random.default_rng(0).normal(size=101).cumsum()
+    still = 0.3 + np.random.default_rng(1).normal(size=100) * 1e-8
+    shift = inference.shift_check(walk[1:], still, walk[:-1])
+    assert shift.still == ("the forecast never moves",) and "never moves" in shift.text
+
+
 def states(n: int = 80) -> pd.DataFrame:
     """Whole numbers, a forecast that is the last of them but for dust, and bounds that are some of them but for it."""
     rng = np.random.default_rng(0)

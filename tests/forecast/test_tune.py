@@ -490,6 +490,12 @@ def test_samplers_are_optunas(name: str, kind: str) -> None:
     assert type(sampler.inner) is getattr(optuna.samplers, kind)
 
 
+@pytest.mark.parametrize("name", studies.SAMPLERS)
+def test_samplers_take_every_seed_that_a_net_takes(name: str) -> None:
+    space = make_space(Config.make(None, **TINY), {"lr": [1e-3, 1e-2]}, only=True)
+    optuna.create_study(sampler=studies.make_sampler(name, space, (1 << 64) - 1)).ask()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.usefixtures("unopened")

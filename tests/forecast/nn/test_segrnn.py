@@ -104,8 +104,12 @@ def test_the_segment_divides_both(lookback: int, horizon: int, segment: int, mak
 @pytest.mark.parametrize(
     ("lookback", "horizon", "said"),
     [
-        (96, 5, r"of one value: .* up to 48 .* = 96 .* = 5,.*Use --lookback 95 \(segments of 5\) or --horizon 6 \("),
-        (96, 2, r"of 2 values: .*Use --horizon 4 \(segments of 4\)\.$"),
+        (
+            96,
+            5,
+            r"of one value: .* up to 48 .* = 96 .* = 5,.*A fit with --lookback 95 \(segments of 5\) or --horizon 6 \(",
+        ),
+        (96, 2, r"of 2 values: .*A fit with --horizon 4 \(segments of 4\) would have longer ones\.$"),
         (96, 24, None),
         (60, 4, None),
     ],
