@@ -69,7 +69,7 @@ def _lags(axis: Axes, title: str, model: str, shown: Flow, before: Flow) -> None
     axis.axhline(GONE, color=QUIET, lw=0.8)
     axis.annotate(
         f"{100 * GONE:.0f} % of the largest", (1, GONE), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-        fontsize=8, color=QUIET,
+        fontsize=8, color=QUIET, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}, zorder=4,
     )  # fmt: skip
     if shown.verdict == "vanish":
         axis.axvline(shown.reach, color=QUIET, lw=0.8)
@@ -119,6 +119,7 @@ def _units(axis: Axes, units: list[Units]) -> None:
     axis.set_yticks(rows, [f"{one.layer} {one.name}" for one in units], fontsize=8)
     axis.set_xlim(0, 130)
     axis.set_xticks([0, 25, 50, 75, 100])
+    axis.spines["bottom"].set_bounds(0, 100)
     axis.set_xlabel("per cent", fontsize=9, color=INK)
     _finish(axis, "Saturation of gates and units")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.panel import Panel
+from pipelines.where import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def _one(axis: Axes, panel: Panel, ahead: pd.DataFrame, name: str, model: str, h
             label=f"{level} % interval",
         )  # fmt: skip
     axis.plot(times, joined(model), color=MODEL, lw=1.8, label=f"{model} forecast")
-    axis.set_title(_plain(f"{name}: next {len(ahead)} steps"), loc="left", fontsize=11, color=INK)
+    axis.set_title(_plain(f"{name}: next {plural(len(ahead), 'step')}"), loc="left", fontsize=11, color=INK)
     axis.legend(loc="upper left", bbox_to_anchor=(0, -0.08), ncols=5, fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)

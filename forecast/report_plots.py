@@ -109,9 +109,10 @@ def _fan(axis: Axes, charts: Chart, fan: Chart, start: float) -> None:
 
     for k, name in enumerate(charts["models"]):
         colour = _colour(charts, name)
-        for (low, high), level in zip(fan["bounds"][name] if k == 0 else (), charts["levels"][name], strict=False):
+        bounds = list(zip(fan["bounds"][name] if k == 0 else (), charts["levels"][name], strict=False))
+        for ((low, high), level), alpha in zip(bounds, np.linspace(0.14, 0.3, len(bounds)), strict=True):
             axis.fill_between(
-                x, joined(low), joined(high), color=colour, alpha=0.16, lw=0, label=f"{level:g} % interval"
+                x, joined(low), joined(high), color=colour, alpha=alpha, lw=0, label=f"{level:g} % interval"
             )
         axis.plot(x, joined(fan["f"][name]), color=colour, lw=2 - 0.6 * (k > 0), label=_name(name))
 

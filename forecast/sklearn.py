@@ -328,7 +328,7 @@ def _flatten(X: Any) -> tuple[Any, int | None]:
         X = np.asarray(X)
     if getattr(X, "ndim", 2) != 3:
         return X, None
-    return X.reshape(X.shape[0], -1), int(X.shape[2])
+    return X.reshape(X.shape[0], X.shape[1] * X.shape[2]), int(X.shape[2])
 
 
 def _lay_out(windows: Array, targets: Array) -> Prepared:

@@ -25,7 +25,7 @@ from pipelines.errors import TooShortError, UsageError
 from pipelines.features import Hold, Mean
 from pipelines.panel import Panel
 from pipelines.spec import PipelineSpec
-from pipelines.where import shown
+from pipelines.where import plural, shown
 
 Index = NDArray[np.int64]
 SHORT = 4  # values; a segment of fewer is hardly one
@@ -178,6 +178,11 @@ def settle(config: Config, panel: Panel, until: Moment | None = None) -> Config:
     lanes = data.lanes
     if lanes == "auto":
         lanes = 32 if mode == "window" else int(np.clip(2 ** np.floor(np.log2(max(1, rows / (8 * k1)))), 1, 32))
+    if mode == "stream" and lanes > rows:
+        raise UsageError(
+            f"data.lanes is {lanes:,}, and there are {plural(rows, 'training row')} to share among lanes.",
+            hint="Leave it out, or use a few dozen: every lane is a part of the rows that is read side by side.",
+        )
     skip = model.skip
     if skip == "auto":
         values = 0 if price or model.head in UNLOCATED else min(14 * max(season, 1), 512, longest // 10)

@@ -188,21 +188,23 @@ def verdict(
         return {"label": NO_SKILL, "text": text}
     if math.isnan(loss) or math.isnan(baseline_loss) or loss == baseline_loss:
         return {"label": NO_SKILL, "text": f"{model} equals {baseline} in {metric}; treat as no skill."}
-    change = _percent(loss, baseline_loss)
+    change = _change(loss, baseline_loss, metric)
     if loss < baseline_loss:
-        text = f"{model} beats {baseline} by {change} {metric}; "
+        text = f"{model} beats {baseline} by {change}; "
         if p < alpha:
             return {"label": SKILL, "text": f"{text}significant ({how})."}
         return {"label": NO_SKILL, "text": f"{text}not significant ({how}); treat as no skill."}
-    text = f"{model} is worse than {baseline} by {change} {metric}; "
+    text = f"{model} is worse than {baseline} by {change}; "
     if p < alpha:
         return {"label": WORSE, "text": f"{text}significant ({how})."}
     return {"label": NO_SKILL, "text": f"{text}not significant ({how}); treat as no skill."}
 
 
-def _percent(loss: float, baseline_loss: float) -> str:
+def _change(loss: float, baseline_loss: float, metric: str) -> str:
     share = abs(loss / baseline_loss - 1) * 100
-    return f"{share:.1f} %" if share >= 0.05 else "less than 0.1 %"
+    if share >= 1000:
+        return f"a factor of {loss / baseline_loss:,.4g} in {metric}"
+    return f"{share:.1f} % {metric}" if share >= 0.05 else f"less than 0.1 % {metric}"
 
 
 def _p(p: float) -> str:

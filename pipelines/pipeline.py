@@ -44,6 +44,7 @@ from pipelines.prepared import (
 from pipelines.scale import Kind, Scaler, spreads
 from pipelines.shares import splits_of
 from pipelines.spec import PipelineSpec
+from pipelines.where import some
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -270,8 +271,8 @@ class Pipeline:
         unknown = [name for name in ids if name not in position]
         if unknown:
             raise UsageError(
-                f"series {unknown[0]!r} was not there when the pipeline was fitted.",
-                hint="Fit again with it, or select known series.",
+                f"series {unknown[0]!r} is none of those fitted: {some(list(self.fitted.ids))}.",
+                hint="Leave its rows out, name it as it was called then, or fit again with it.",
             )
         return np.array([position[name] for name in ids], np.int64)
 

@@ -92,7 +92,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.direction",),
     ("forecast.request", "forecast.reader", "forecast.plot"),
     ("forecast.recursion",),
-    ("forecast.folder", "forecast.forecasts", "forecast.onward", "forecast.elsewhere"),
+    ("forecast.folder", "forecast.forecasts", "forecast.onward", "forecast.elsewhere", "forecast.revised"),
     ("forecast.model",),
     ("forecast.module", "forecast.data", "forecast.spans", "forecast.readout"),
     ("forecast.stop", "forecast.trainer"),

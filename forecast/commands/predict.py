@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ def predict(
     from forecast.commands.fit import forecast_table, horizon_note, show_data
     from forecast.model import Model
     from forecast.request import data_request
+    from forecast.revised import notes_on_revisions
     from pipelines.columns import key
 
     opt.refuse_idle(data)
@@ -33,10 +35,14 @@ def predict(
     saved: Any = model.panel
     notes: list[str] = []
     if data["ticker"] or data["csv"] is not None:
-        panel = data_request(_like(saved, data), model.config, no_price=NO_PRICE).load()
+        like = _like(saved, data)
+        panel = data_request(like, model.config, no_price=NO_PRICE).load()
         if sorted(map(key, panel.target.split(", "))) != sorted(map(key, saved.target.split(", "))):
             notes.append(f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read.")
+        if data["csv"] is not None and like["id"] is None:
+            panel = _alone(saved, panel, notes)
         notes += [*screen.doubts(panel.notes), *_cold(model, saved, panel)]
+        notes += notes_on_revisions(model.pipeline, saved, panel)
         screen.show_warnings(notes)
     forecast = model.predict(panel)
     screen.show_warnings(model.notes)
@@ -57,6 +63,16 @@ def predict(
     show_data(console, history)
     console.print(f"\n[bold]Forecast[/] ({horizon_note(model)})")
     console.print(forecast_table(forecast, model.name, model.levels, "; --json gives them all", tz=history.grid.tz))
+
+
+def _alone(saved: Any, panel: Any, notes: list[str]) -> Any:
+    """The lone series of a file without an id column under the name of the run's lone series; a note that says so."""
+    if len(saved.ids) != 1 or len(panel.ids) != 1 or saved.ids == panel.ids:
+        return panel
+    own, name = panel.ids[0], saved.ids[0]
+    notes.append(f"{own!r} of this file is taken for {name!r}, the only series of the run.")
+    future = None if panel.future is None else panel.future.assign(unique_id=name)
+    return replace(panel, frame=panel.frame.assign(unique_id=name), future=future)
 
 
 def _cold(model: Any, saved: Any, panel: Any) -> list[str]:

@@ -147,6 +147,8 @@ def number(value: float | None) -> str:
     if math.isinf(value):
         return "infinite"
     size = abs(value)
+    if size >= 1e9:
+        return f"{value:.6g}"
     if size >= 1000:
         return f"{value:,.2f}"
     return f"{value:.4f}" if size >= 0.1 or size == 0 else f"{value:.3g}"

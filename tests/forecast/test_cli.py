@@ -195,6 +195,21 @@ def test_predict_on_other_rows(fitted: dict, place: Path) -> None:
     assert [row["ds"][:10] for row in json.loads(done.stdout)["forecast"]] == ["2018-11-23", "2018-11-26"]
 
 
+def test_predict_reads_the_lone_series_of_a_file_as_that_of_the_run(fitted: dict, place: Path) -> None:
+    days = pipelines.load("^GSPC", source="sample").ds[-300:]
+    pd.DataFrame({"Date": days, "Close": np.linspace(2600, 2700, 300)}).to_csv(place / "index.csv", index=False)
+    done = run("predict", "spx", "--csv", "index.csv", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    out = json.loads(done.stdout)
+    assert {row["unique_id"] for row in out["forecast"]} == {"^GSPC"}
+    assert any(note.endswith("is taken for '^GSPC', the only series of the run.") for note in out["notes"])
+    assert any("values differ from those that the run holds" in note for note in out["notes"])
+    named = pd.DataFrame({"Date": days, "Close": 2600.0 + np.arange(300), "who": "DJI"})
+    named.to_csv(place / "named.csv", index=False)
+    other = run("predict", "spx", "--csv", "named.csv", "--id", "who", cwd=place)
+    assert other.returncode == 2 and "series 'DJI' is none of those fitted: ^GSPC" in " ".join(other.stderr.split())
+
+
 def test_what_a_person_sees(place: Path) -> None:
     done = run("fit", "--csv", "plant.csv", "--time", "when", "--target", "power", "--past", "temp", *QUICK, cwd=place)
     assert done.returncode == 0, done.stderr
