@@ -109,8 +109,8 @@ def _fan(axis: Axes, charts: Chart, fan: Chart, start: float) -> None:
 
     for k, name in enumerate(charts["models"]):
         colour = _colour(charts, name)
-        bounds = list(zip(fan["bounds"][name] if k == 0 else (), charts["levels"][name], strict=False))
-        for ((low, high), level), alpha in zip(bounds, np.linspace(0.14, 0.3, len(bounds)), strict=True):
+        widest_first = sorted(zip(charts["levels"][name], fan["bounds"][name] if k == 0 else (), strict=False))[::-1]
+        for (level, (low, high)), alpha in zip(widest_first, np.linspace(0.14, 0.3, len(widest_first)), strict=True):
             axis.fill_between(
                 x, joined(low), joined(high), color=colour, alpha=alpha, lw=0, label=f"{level:g} % interval"
             )

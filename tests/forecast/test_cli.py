@@ -435,3 +435,13 @@ def test_an_interrupt_during_imports_is_heeded_behind_them() -> None:
         signal.signal(signal.SIGINT, before)
     assert reached
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234.5, "1,234.50"), (2.5e30, "2.5e+30"), (-9.1455474e12, "-9.14555e+12"), (999999999.0, "999,999,999.00")],
+)
+def test_numbers_keep_their_size(value: float, text: str) -> None:
+    from forecast.commands.screen import number
+
+    assert number(value) == text

@@ -158,3 +158,9 @@ def test_a_night_without_values_is_no_span(make_panel) -> None:
     spans = cut_spans(panel, Config())
     for low, high in ((0, spans.train[0]), (spans.train[0], spans.stop[0]), (spans.stop[0], 1000)):
         assert (~np.isnan(y[low:high])).sum() >= 18
+
+
+def test_more_lanes_than_rows_are_refused(random_walk) -> None:
+    with pytest.raises(UsageError, match=r"data.lanes is 100,000, and there are \d[\d,]* training rows"):
+        settle(Config.make(lanes=100_000), random_walk)
+    assert settle(Config.make(lanes=100_000, mode="window", lookback=20), random_walk).data.lanes == 100_000

@@ -474,3 +474,11 @@ def test_small_units_make_no_difference() -> None:
     usual = quick().fit(X, y).predict(X)
     small = quick().fit(2.0**-43 * X, 2.0**-43 * y).predict(2.0**-43 * X)
     np.testing.assert_allclose(small / 2.0**-43, usual, rtol=1e-6, atol=1e-9)
+
+
+def test_no_windows_to_predict_are_refused_as_scikit_learn_does() -> None:
+    net = RecurrentRegressor("rnn", hidden=2, epochs=1).fit(
+        np.ones((20, 4, 2)) * np.arange(20)[:, None, None], np.arange(20)
+    )
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        net.predict(np.ones((0, 4, 2)))

@@ -229,3 +229,9 @@ def test_wrong_calls_say_so() -> None:
             verdict.compare(frame, models, "naive")
     with pytest.raises(UsageError, match="Did you mean 'naive'"):
         verdict.compare(frame, ["AR"], "naiv")
+
+
+def test_absurd_losses_are_told_by_their_factor() -> None:
+    text = verdict.verdict("lstm", "naive", 3e27, 3.0, 0.001, origins=500)["text"]
+    assert text == "lstm is worse than naive by a factor of 1e+27 in MAE; significant (DM p = 0.001)."
+    assert "by 899.0 % MAE" in verdict.verdict("lstm", "naive", 29.97, 3.0, 0.001, origins=500)["text"]
