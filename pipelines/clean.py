@@ -78,7 +78,8 @@ def from_frame(
         calendar: exchange (``"XNYS"``) whose sessions are the grid.
         tz: zone of the wall clock: stamps without offset are read as its local time and kept in UTC.
         gaps: ``"mask"`` keeps missing rows as NaN, ``"error"`` refuses them, ``"interpolate:N"`` fills runs up to N.
-        irregular: ``"refuse"`` stamps off the grid, or ``"snap"`` them to the next grid stamp (means of several).
+        irregular: ``"refuse"`` stamps off the grid, ``"snap"`` them to the next grid stamp (never earlier), or move
+            them to the ``"nearest"`` (up to half a step before the value was measured); means of several.
         duplicates: of one stamp with different values: ``"error"``, or keep ``"first"``, ``"last"``, ``"mean"``.
         impossible: target prices that cannot be (zero, negative, another basis than open, high and low):
             ``"refuse"``, ``"mask"`` or ``"keep"``.
