@@ -127,12 +127,21 @@ def _on_grid(rows: Rows, grid: Grid, options: Options) -> Rows:
     at = int(off[0])
     raise rows.where.error(
         TimeError,
-        f"{shown(rows.ds[at])} is no stamp of the grid {grid}; {plural(len(off), 'row')} in all.",
+        f"{_on_the_wall(rows, at)} is no stamp of the grid {grid}; {plural(len(off), 'row')} in all.",
         position=int(rows.positions[at]),
         column=rows.time,
         hint="Leave --freq and --calendar out to have the grid inferred, or move the stamps: --irregular snap or "
         "nearest.",
     )
+
+
+def _on_the_wall(rows: Rows, at: int) -> str:
+    """A stamp as clocks of its zone show it, which is how a file writes it that was read as local time."""
+    if not rows.aware or rows.zone in (None, "UTC"):
+        return shown(rows.ds[at])
+    utc = pd.Timestamp(rows.ds[at])
+    wall = utc.tz_localize("UTC").tz_convert(rows.zone).tz_localize(None)
+    return f"{wall}, time of {rows.zone} ({utc} in UTC),"
 
 
 def _moved(rows: Rows, grid: Grid, way: str) -> Rows:

@@ -377,6 +377,11 @@ def test_a_frequency_that_the_rows_do_not_have_is_refused_never_resampled() -> N
         from_frame(frame(hourly(5)), freq="2h")
 
 
+def test_a_stamp_off_the_sessions_is_shown_as_written() -> None:
+    with refuses(TimeError, "2024-01-01 00:00:00, time of America/New_York (2024-01-01 05:00:00 in UTC), is no stamp"):
+        from_frame(frame(hourly(30)), calendar="XNYS")
+
+
 def test_series_may_differ_in_span_but_share_one_grid() -> None:
     rows = pd.concat(
         [frame(hourly(4)).assign(unique_id="a"), frame(hourly(3, "2024-01-01 02:00")).assign(unique_id="b")]
