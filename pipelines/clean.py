@@ -95,6 +95,11 @@ def from_frame(
         UsageError: an argument is wrong.
         DataError: the data cannot be used; subclasses TimeError, ValueRangeError, TooShortError, FileFormatError.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise UsageError(
+            f"from_frame got {type(frame).__name__}, expected a pandas DataFrame.",
+            hint="Make one, a column of time stamps and one of values: pandas.DataFrame({'ds': stamps, 'y': values}).",
+        )
     options = Options(
         time, target or (), id, tuple(past), tuple(future), tuple(static), freq, calendar, tz, gaps, irregular,  # type: ignore[arg-type]
         duplicates, impossible, dayfirst, decimal=decimal, thousands=thousands, kind=kind,

@@ -172,5 +172,5 @@ def _as_fit_would(report: Any, file: Path, given: dict[str, Any], horizon: int) 
     try:
         cut_spans(read_file(file, **given), Config.make(horizon=horizon))
     except ToolkitError as error:
-        return replace(report, verdict="refused", text=f"a fit would stop: {error}")
+        return replace(report, verdict="refused", text=f"a fit would stop: {error.message} {error.hint or ''}".rstrip())
     return report

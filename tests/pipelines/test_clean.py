@@ -272,6 +272,28 @@ def test_a_phase_off_the_hour_is_kept() -> None:
     assert panel.grid.freq == "h"
 
 
+@pytest.mark.parametrize("given", [[1, 2, 3], pd.Series([1.0, 2.0]), None, "data.csv"])
+def test_what_is_no_frame_is_refused(given: Any) -> None:
+    with refuses(UsageError, f"from_frame got {type(given).__name__}, expected a pandas DataFrame"):
+        from_frame(given)
+
+
+def test_as_text_a_refusal_ends_with_the_arguments_of_the_flags_its_hint_names() -> None:
+    with refuses(TimeError, "--time 2020-01-01 --freq D. (In Python: time=, freq=.)"):
+        from_frame(pd.DataFrame({"a": [1, 2]}))
+    with refuses(UsageError, "each is a series. (In Python: target=.)") as caught:
+        from_frame(frame(hourly(3), x=[1.0, 2.0, 3.0]).rename(columns={"y": "w"}))
+    assert "Python" not in caught.value.hint  # which is what the command line shows
+    said = {
+        "Say --dayfirst or --no-dayfirst (dayfirst=True or False).": "",
+        "If this is no price: --preset sensor, or --as-of a day.": " (In Python: kind='sensor', as_of=.)",
+        "Use --preset stacked-lstm or --lookback 5.": "",
+        "Use a larger --horizon; --horizon 3 for instance.": " (In Python: horizon=.)",
+    }
+    for hint, end in said.items():
+        assert str(UsageError("Wrong.", hint=hint)) == f"Wrong. {hint}{end}"
+
+
 def test_one_row_gives_no_frequency() -> None:
     with refuses(TooShortError, "no frequency to infer", "Use more history"):
         from_frame(frame(["2024-01-01"]))
