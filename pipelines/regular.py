@@ -79,13 +79,15 @@ def infer(
 def usual_step(steps: NDArray[np.timedelta64]) -> np.timedelta64:
     """The most frequent step, the shortest of several; where steps vary, their median near a natural length.
 
-    They vary if none is half of them and they are no multiples of the most frequent, as gaps would make them.
+    They vary if the most frequent is less than half of them and fewer than those that miss it by up to a fifth;
+    gaps and nights make steps of other lengths.
     """
     ordered = np.sort(steps)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     counts = np.diff(np.append(starts, len(ordered)))
     usual = np.timedelta64(ordered[starts[np.argmax(counts)]], "ns")
-    if 2 * counts.max() >= len(ordered) or not (ordered[starts] % usual).any():
+    missed = np.searchsorted(ordered, [usual * 4 // 5, usual * 6 // 5])
+    if 2 * counts.max() >= len(ordered) or missed[1] - missed[0] <= 2 * counts.max():
         return usual
     return _natural(np.timedelta64(ordered[len(ordered) // 2], "ns"))
 

@@ -340,6 +340,7 @@ def test_where_steps_vary_the_usual_is_their_median_near_a_natural_length() -> N
         ((60, 60, 60, 60, 61, 59), 60),
         ((37, 37, 37, 38), 37),  # exact but for one: as it is, natural or not
         ((10, 20, 30, 20, 40, 10, 30), 10),  # gaps of an exact series
+        ((240, 240, 1200, 1200, 1140, 1200, 240, 1380), 240),  # two bars a day, an early close
         ((36, 38, 37, 41, 33), 37),  # no natural step near
     ):
         assert usual_step(np.array(steps) * minutes) == usual * minutes
