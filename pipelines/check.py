@@ -122,7 +122,7 @@ def check_file(
 
 def _read_on(table: Table, options: Options, findings: list[Finding]) -> tuple[Rows, Panel] | None:
     """Rows and panel; each refusal becomes a finding, and reading goes on with the policy that gets past it."""
-    ways: list[dict[str, Any]] = [{"duplicates": "first"}, {"impossible": "keep"}, {"irregular": "snap"}]
+    ways: list[dict[str, Any]] = [{"duplicates": "first"}, {"impossible": "keep"}, {"irregular": "nearest"}]
     frame = columns.tidy_names(table.frame, table.where, [])
     numbers = tuple(
         str(name)

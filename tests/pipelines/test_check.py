@@ -293,3 +293,11 @@ def test_what_stops_the_reading_of_text_has_a_line(tmp_path: Path, content: byte
 def test_a_column_without_any_value_is_named(tmp_path: Path) -> None:
     report = check_file(write(tmp_path / "f.csv", series().assign(y=np.nan)))
     assert (report.findings[0].column, "no value in any row of 'y'" in report.text) == ("y", True)
+
+
+def test_a_jittered_clock_is_refused_but_leaves_no_gaps_in_the_facts(tmp_path: Path) -> None:
+    rows = series(60)
+    rows["ds"] = pd.date_range("2024-01-01", periods=60, freq="h") + pd.to_timedelta([4, -3, 1] * 20, unit="s")
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert report.verdict == "refused" and "--irregular nearest --freq h" in report.text
+    assert report.facts["missing"] == 0
