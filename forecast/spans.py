@@ -8,6 +8,7 @@ weights that saw neither it nor anything after it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,16 +89,9 @@ def cut_spans(panel: Panel, config: Config, until: Moment | None = None) -> Span
         stamps = stamps[stamps <= moment(until, "until").to_datetime64()]
         stop_share, holdout_share = data.stop / (1 - data.holdout), 0.0
     total = len(stamps)
-    stop = max(round(stop_share * total), data.horizon)
-    holdout = max(round(holdout_share * total), data.horizon) if holdout_share else 0
-    train = total - stop - holdout
-    if train < max(LEAST_TRAIN, data.horizon + 2):
-        raise TooShortError(
-            f"{panel.source}: {total} time stamps with a value leave {max(train, 0)} to train on, after "
-            f"{stop} for early stopping and {holdout} held out; "
-            f"{max(LEAST_TRAIN, data.horizon + 2)} to train on is the least.",
-            hint="Use a shorter --horizon, more history, or a larger --window where a backtest has one.",
-        )
+    train, stop, _ = _lengths(total, data.horizon, stop_share, holdout_share)
+    if train < _least_train(data.horizon):
+        raise _too_short(panel.source, total, data.horizon, stop_share, holdout_share)
     train_end, stop_end = stamps[train - 1], stamps[train + stop - 1]
     return Spans(
         pd.Timestamp(train_end),
@@ -105,6 +99,35 @@ def cut_spans(panel: Panel, config: Config, until: Moment | None = None) -> Span
         pd.Timestamp(last),
         _rows_until(panel, train_end),
         _rows_until(panel, stop_end),
+    )
+
+
+def _lengths(total: int, horizon: int, stop_share: float, holdout_share: float) -> tuple[int, int, int]:
+    """Stamps of the train, stop and holdout spans of ``total``; too few to train on may be less than none."""
+    stop = max(round(stop_share * total), horizon)
+    holdout = max(round(holdout_share * total), horizon) if holdout_share else 0
+    return total - stop - holdout, stop, holdout
+
+
+def _least_train(horizon: int) -> int:
+    return max(LEAST_TRAIN, horizon + 2)
+
+
+def _too_short(name: str, total: int, horizon: int, stop_share: float, holdout_share: float) -> TooShortError:
+    """The refusal of too few stamps: how many would do, and the longest horizon that these allow, if any."""
+
+    def do(count: int, steps: int) -> bool:
+        return _lengths(count, steps, stop_share, holdout_share)[0] >= _least_train(steps)
+
+    need = next(count for count in itertools.count(total + 1) if do(count, horizon))
+    _, stop, holdout = _lengths(need, horizon, stop_share, holdout_share)
+    shorter = next((steps for steps in range(horizon - 1, 0, -1) if do(total, steps)), None)
+    held = f" and {holdout} held out" if holdout else ""
+    more = "more history (in a backtest a larger --window too)"
+    return TooShortError(
+        f"{name}: {total} time stamps with a value; horizon {horizon} needs {need:,} or more: "
+        f"{_least_train(horizon)} to train on, {stop} for early stopping{held}.",
+        hint=f"Use {more}." if shorter is None else f"Use --horizon {shorter} or shorter, or {more}.",
     )
 
 

@@ -73,7 +73,7 @@ def _place(finding: Finding) -> str:
 def check_file(
     path: str | Path,
     *,
-    lookback: int = 60,
+    lookback: int | None = None,
     horizon: int = 5,
     other: str | Path | None = None,
     sep: str | None = None,
@@ -85,7 +85,8 @@ def check_file(
 
     Args:
         path: the file.
-        lookback: steps a model would look back on; series shorter than ``lookback + horizon`` are reported.
+        lookback: rows a net on windows would read; series shorter than ``lookback + horizon`` are reported. Left
+            out for a net that reads a stream, as the default one does.
         horizon: steps it would forecast.
         other: a second file of the same layout (a test set) to look for overlap with.
         sep: as :func:`pipelines.sources.files.read_csv`, like the following.
@@ -109,7 +110,7 @@ def check_file(
         return _report(name, {"rows": len(table.frame)}, findings, tuple(table.notes))
     rows, panel = read
     frame = columns.tidy_names(table.frame.reset_index(drop=True), table.where, [])
-    findings += check_rows(rows, panel, _other_numbers(frame, rows), need=lookback + horizon)
+    findings += check_rows(rows, panel, _other_numbers(frame, rows), lookback=lookback, horizon=horizon)
     if other is not None:
         findings += _overlap(panel, other, given, form)
     notes = tuple(note for note in panel.notes if not note.startswith(SAID))  # these are findings already
@@ -121,7 +122,7 @@ def check_file(
 
 def _read_on(table: Table, options: Options, findings: list[Finding]) -> tuple[Rows, Panel] | None:
     """Rows and panel; each refusal becomes a finding, and reading goes on with the policy that gets past it."""
-    ways: list[dict[str, Any]] = [{"duplicates": "first"}, {"impossible": "keep"}, {"irregular": "snap"}]
+    ways: list[dict[str, Any]] = [{"duplicates": "first"}, {"impossible": "keep"}, {"irregular": "nearest"}]
     frame = columns.tidy_names(table.frame, table.where, [])
     numbers = tuple(
         str(name)

@@ -78,7 +78,8 @@ def from_frame(
         calendar: exchange (``"XNYS"``) whose sessions are the grid.
         tz: zone of the wall clock: stamps without offset are read as its local time and kept in UTC.
         gaps: ``"mask"`` keeps missing rows as NaN, ``"error"`` refuses them, ``"interpolate:N"`` fills runs up to N.
-        irregular: ``"refuse"`` stamps off the grid, or ``"snap"`` them to the next grid stamp (means of several).
+        irregular: ``"refuse"`` stamps off the grid, ``"snap"`` them to the next grid stamp (never earlier), or move
+            them to the ``"nearest"`` (up to half a step before the value was measured); means of several.
         duplicates: of one stamp with different values: ``"error"``, or keep ``"first"``, ``"last"``, ``"mean"``.
         impossible: target prices that cannot be (zero, negative, another basis than open, high and low):
             ``"refuse"``, ``"mask"`` or ``"keep"``.
@@ -94,6 +95,11 @@ def from_frame(
         UsageError: an argument is wrong.
         DataError: the data cannot be used; subclasses TimeError, ValueRangeError, TooShortError, FileFormatError.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise UsageError(
+            f"from_frame got {type(frame).__name__}, expected a pandas DataFrame.",
+            hint="Make one, a column of time stamps and one of values: pandas.DataFrame({'ds': stamps, 'y': values}).",
+        )
     options = Options(
         time, target or (), id, tuple(past), tuple(future), tuple(static), freq, calendar, tz, gaps, irregular,  # type: ignore[arg-type]
         duplicates, impossible, dayfirst, decimal=decimal, thousands=thousands, kind=kind,

@@ -26,13 +26,22 @@ Each carries one sentence on what was got and what was expected, and a ``hint``:
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+# flags of the command line that are arguments of the same name in Python: of the readers, of a fit or of a backtest
+_ARGUMENTS = frozenset({
+    "adjust", "as_of", "calendar", "dayfirst", "deadline", "decimal", "duplicates", "encoding", "end", "freq",
+    "future", "gaps", "header", "horizon", "id", "impossible", "interval", "irregular", "offline", "past",
+    "refresh", "sep", "source", "start", "static", "target", "test", "thousands", "time", "tz", "window",
+})  # fmt: skip
 
 
 class ToolkitError(Exception):
     """Base of all errors raised on purpose.
 
-    ``message`` says what was got and what was expected; ``hint`` says what to do next.
+    ``message`` says what was got and what was expected; ``hint`` says what to do next. Both are written for the command
+    line; as text, which is what Python shows, the error ends with the arguments that the flags of the hint are.
     """
 
     exit_code: ClassVar[int] = 1
@@ -43,10 +52,23 @@ class ToolkitError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message} {self.hint}"
+        return self.message if self.hint is None else f"{self.message} {self.hint}{_in_python(self.hint)}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.message, self.hint), self.__dict__)
+
+
+def _in_python(hint: str) -> str:
+    """``" (In Python: time=, freq=.)"`` for flags in ``hint`` of which it does not name the argument itself."""
+    found = []
+    for flag, value in re.findall(r"(?<![\w-])--([a-z][a-z-]*)(?: (price|sensor)\b)?", hint):
+        name = flag.removeprefix("no-").replace("-", "_")
+        if name in _ARGUMENTS:
+            found.append(f"{name}=")
+        elif flag == "preset" and value:
+            found.append(f"kind={value!r}")
+    left = [name for name in dict.fromkeys(found) if not re.search(rf"\b{re.escape(name)}", hint)]
+    return f" (In Python: {', '.join(left)}.)" if left else ""
 
 
 def _rebuild(kind: type[ToolkitError], message: str, hint: str | None) -> ToolkitError:

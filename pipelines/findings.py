@@ -18,14 +18,15 @@ from pipelines.where import Finding, plural, shown
 Floats = NDArray[np.float64]
 
 
-def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> list[Finding]:
+def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], lookback: int | None, horizon: int) -> list[Finding]:
     """Findings in rows that can be read: prices, gaps, outliers, constant, short and identical series.
 
     Args:
         rows: sorted rows.
         panel: what was built from them.
         more: other columns of numbers to look for outliers in, ``[N]`` each.
-        need: rows a model needs.
+        lookback: rows a net on windows reads; ``None`` for a net that reads a stream.
+        horizon: steps it forecasts.
     """
     found: list[Finding] = []
     for code in range(max(len(rows.ids), 1)):
@@ -50,7 +51,7 @@ def check_rows(rows: Rows, panel: Panel, more: dict[str, Floats], need: int) -> 
             for name in rows.targets:
                 # a price is no sum or mean of its period, of which a part would be less
                 found += _edges(rows.cells[name][one], name, rows, one, panel) if name not in rows.priced else []
-    found += _gaps(rows, panel) + _series(panel, need)
+    found += _gaps(rows, panel) + _series(panel, lookback, horizon)
     return found
 
 
@@ -120,8 +121,13 @@ def _edges(column: Floats, name: str, rows: Rows, one: NDArray[np.int64], panel:
     return found
 
 
-def _series(panel: Panel, need: int) -> list[Finding]:
+def _series(panel: Panel, lookback: int | None, horizon: int) -> list[Finding]:
     found = []
+    if lookback is None:
+        need, model, ways = horizon + 1, f"a horizon of {horizon}", "--horizon"
+    else:
+        need, ways = lookback + horizon, "--lookback or --horizon"
+        model = f"a net on windows with lookback {lookback} and horizon {horizon}"
     y = panel.column("y")
     for number, name in enumerate(panel.ids):
         column = y[panel.offsets[number] : panel.offsets[number + 1]]
@@ -130,8 +136,8 @@ def _series(panel: Panel, need: int) -> list[Finding]:
         if len(known) < need:
             found.append(
                 Finding("too_short", "warning",
-                        f"{of}{plural(len(known), 'value')}; a model with this lookback and horizon needs {need}.",
-                        None, panel.target, len(known), "Use a shorter --lookback or --horizon, or more data.")
+                        f"{of}{plural(len(known), 'value')}; {model} needs {need} or more.",
+                        None, panel.target, len(known), f"Use a shorter {ways}, or more data.")
             )  # fmt: skip
         if len(known) > 1 and np.ptp(known) == 0:
             found.append(

@@ -95,7 +95,7 @@ def _gridded(rows: Rows, options: Options) -> tuple[Grid, Rows]:
     else:
         grid = regular.infer(
             rows.ds, rows.codes, name=rows.time, where=rows.where, positions=rows.positions, prices=bool(rows.prices),
-            tz=tz, notes=rows.notes, snap=options.irregular == "snap", traded=bool(rows.prices or rows.priced),
+            tz=tz, notes=rows.notes, move=options.irregular != "refuse", traded=bool(rows.prices or rows.priced),
         )  # fmt: skip
     return grid, _on_grid(rows, grid, options)
 
@@ -122,31 +122,57 @@ def _on_grid(rows: Rows, grid: Grid, options: Options) -> Rows:
     off = np.flatnonzero(stamps[place] != rows.ds) if len(stamps) else np.arange(len(rows.ds))
     if not len(off):
         return rows
-    if options.irregular == "snap":
-        return _snapped(rows, grid)
+    if options.irregular != "refuse":
+        return _moved(rows, grid, options.irregular)
     at = int(off[0])
     raise rows.where.error(
         TimeError,
-        f"{shown(rows.ds[at])} is no stamp of the grid {grid}; {plural(len(off), 'row')} in all.",
+        f"{_on_the_wall(rows, at)} is no stamp of the grid {grid}; {plural(len(off), 'row')} in all.",
         position=int(rows.positions[at]),
         column=rows.time,
-        hint="Leave --freq and --calendar out to have the grid inferred, or use --irregular snap.",
+        hint="Leave --freq and --calendar out to have the grid inferred, or move the stamps: --irregular snap or "
+        "nearest.",
     )
 
 
-def _snapped(rows: Rows, grid: Grid) -> Rows:
-    moved = regular.snapped(rows.ds, grid)
-    shift = pd.Timedelta((moved - rows.ds).max())
-    count = int((moved != rows.ds).sum())
+def _on_the_wall(rows: Rows, at: int) -> str:
+    """A stamp as clocks of its zone show it, which is how a file writes it that was read as local time."""
+    if not rows.aware or rows.zone in (None, "UTC"):
+        return shown(rows.ds[at])
+    utc = pd.Timestamp(rows.ds[at])
+    wall = utc.tz_localize("UTC").tz_convert(rows.zone).tz_localize(None)
+    return f"{wall}, time of {rows.zone} ({utc} in UTC),"
+
+
+def _moved(rows: Rows, grid: Grid, way: str) -> Rows:
+    """The rows with every stamp on the grid: the next of it, or the nearest; several that meet are averaged."""
+    expected = regular.grid_from(pd.Timestamp(rows.ds.min()), pd.Timestamp(rows.ds.max()), grid)
+    places = {name: regular.places(rows.ds, expected, grid, name) for name in ("snap", "nearest")}
+    empty, slots = regular.emptied(rows.codes, places[way])
+    other = "nearest" if way == "snap" else "snap"
+    instead, _ = regular.emptied(rows.codes, places[other])
+    shift = expected[places[way]] - rows.ds
+    later, earlier = pd.Timedelta(shift.max()), pd.Timedelta(-shift.min())
+    text = f"{plural(int((shift != 0).sum()), 'stamp')} moved to the {'next' if way == 'snap' else way} stamp of the "
+    text += f"grid {grid} (by up to {regular.span(later)}"
+    if way == "snap":
+        text += ", never earlier)"
+    else:
+        ahead = int((shift < 0).sum())
+        text += f" later and {regular.span(earlier)} earlier"
+        text += f"; {plural(ahead, 'row')} stand up to that long before they were measured)" if ahead else ")"
     before = len(rows.ds)
-    rows.ds = moved
+    rows.ds = expected[places[way]]
     rows = merged(rows, "mean")
     shared = before - len(rows.ds)
-    rows.notes.append(
-        f"{plural(count, 'stamp')} moved to the next stamp of the grid {grid} (by up to {regular.span(shift)}, never "
-        "earlier)"
-        f"{f'; {shared:,} that met another were averaged with it' if shared else ''}."
-    )
+    rows.notes.append(f"{text}{f'; {shared:,} that met another were averaged with it' if shared else ''}.")
+    if empty > 0.1 * slots:
+        far = "up to half a step before it was measured" if other == "nearest" else "up to a step after"
+        remedy = f"; --irregular {other} would leave {instead:,} (a value may then stand {far})"
+        rows.notes.append(
+            f"Where stamps met, {empty:,} of {slots:,} stamps of the grid were left without a row"
+            f"{remedy if 2 * instead <= empty else '; a coarser --freq leaves fewer'}."
+        )
     return rows
 
 

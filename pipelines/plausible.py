@@ -218,11 +218,26 @@ def spikes(column: Floats) -> Index:
     if len(good) < 20:
         return good[:0]
     x = column[good]
-    padded = np.pad(x, 3, mode="edge")
-    rest = np.abs(x - np.median(np.lib.stride_tricks.sliding_window_view(padded, 7), axis=-1))
+    rest = np.abs(x - _around(x))
     spread = np.subtract(*np.percentile(x, [95, 5]))
     usual = 1.4826 * float(np.median(rest[rest > 0])) if (rest > 0).any() else 0.0
     return good[(rest > 15 * usual) & (rest > 0.5 * spread)] if usual > 0 else good[:0]
+
+
+def _around(x: Floats) -> Floats:
+    """The median of each value and three rows on both sides."""
+    around: Floats = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(x, 3, mode="edge"), 7), axis=-1)
+    return around
+
+
+def _beside(column: Floats, at: int) -> str:
+    """What shows that the value at ``at`` is far: the level around it, and how far values usually lie from theirs."""
+    good = np.isfinite(column)
+    x = column[good]
+    around = _around(x)
+    away = np.abs(x - around)
+    level = around[np.count_nonzero(good[:at])]
+    return f"the rows around {column[at]:g} lie near {level:g}, as a rule within {np.median(away[away > 0]):.3g}"
 
 
 def far_findings(rows: Rows, one: Index, name: str, column: Floats, ruling: bool = False) -> list[Finding]:
@@ -241,17 +256,21 @@ def far_findings(rows: Rows, one: Index, name: str, column: Floats, ruling: bool
     if ruling and not (0 < len(near) <= (20 if coded else 3) and _apart(rest, near, 3)):
         near = near[:0]
     found = []
-    for far, whole, others in ((beyond, column, "all others"), (near, rest, "its neighbours")):
+    for far, whole, others in ((beyond, column, "all others"), (near, rest, "")):
         if not len(far) or (ruling and not _rule(whole, far)):
             continue
         positions = rows.positions[one[far]]
         cells = ", ".join(f"{column[at]:g}" for at in far[:3])
-        low, high = np.nanpercentile(rest, [5, 95])
+        if far is beyond:
+            low, high = np.nanpercentile(rest, [5, 95])
+            why = f"the middle nine tenths lie within {low:g} and {high:g}"
+        else:
+            others = "its neighbours" if len(far) == 1 else "their neighbours"
+            why = _beside(rest, int(far[0]))
         found.append(
             Finding(
                 "outliers", "warning" if far is beyond or _few(len(far), column) else "info",
-                f"{plural(len(far), 'value')} far from {others}: {cells} ({rows.where.lines_of(positions)}); the "
-                f"middle nine tenths lie within {low:g} and {high:g}.",
+                f"{plural(len(far), 'value')} far from {others}: {cells} ({rows.where.lines_of(positions)}); {why}.",
                 rows.where.line(int(positions[0])), name, len(far),
                 "Compare with the source; empty the cells that are wrong.",
             )

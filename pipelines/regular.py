@@ -18,13 +18,21 @@ from pipelines.where import Where, plural, shown
 _DAY = np.timedelta64(1, "D").astype("timedelta64[ns]")
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_SECOND = 1_000_000_000  # ns
+_NATURAL = np.array(
+    [
+        *(part * _SECOND // 1000 for part in (1, 2, 5, 10, 20, 25, 40, 50, 100, 200, 250, 500)),
+        *(unit * count * _SECOND for unit in (1, 60) for count in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)),
+        *(3600 * count * _SECOND for count in (1, 2, 3, 4, 6, 8, 12)),
+    ]
+)  # ns, the steps people choose for a clock
 LONG_HOLE = 20  # sessions: a hole this long is a renamed or suspended ticker, not a calendar that does not fit
 EXCHANGES = ("XNYS", "XLON", "XTKS", "XETR", "XPAR", "XTSE", "XHKG", "XASX")
 
 
 def infer(
     stamps: NDArray[np.datetime64], series: NDArray[np.int64], *, name: str, where: Where,
-    positions: NDArray[np.int64], prices: bool, tz: str | None, notes: list[str], snap: bool = False,
+    positions: NDArray[np.int64], prices: bool, tz: str | None, notes: list[str], move: bool = False,
     traded: bool = False,
 ) -> Grid:  # fmt: skip
     """The grid of ``stamps`` [N] (sorted within each series, no doubles).
@@ -39,7 +47,7 @@ def infer(
         tz: zone of the wall clock, passed on to the grid of sub-daily stamps.
         notes: gets the decision.
         traded: the values are prices, so bars shorter than a day may stop for weekends.
-        snap: where no grid holds every stamp, take the usual step instead of refusing.
+        move: where no grid holds every stamp, take the usual step instead of refusing.
 
     Raises:
         TooShortError: fewer than two stamps.
@@ -61,7 +69,7 @@ def infer(
         grid = _of_dates(unique, steps, prices)
         if grid is not None and grid.freq == "B":
             grid = _exchange(unique, prices, notes)
-    if grid is None and snap:
+    if grid is None and move:
         grid = Grid(alias(usual_step(steps)), tz=tz)
     if grid is None:
         raise irregular_error(stamps, series, usual_step(steps), name, where, positions)
@@ -69,11 +77,30 @@ def infer(
 
 
 def usual_step(steps: NDArray[np.timedelta64]) -> np.timedelta64:
-    """The most frequent step, the shortest of several."""
+    """The most frequent step, the shortest of several; where steps vary, their median near a natural length.
+
+    They vary if the most frequent is less than half of them and fewer than those that miss it by up to a fifth;
+    gaps and nights make steps of other lengths.
+    """
     ordered = np.sort(steps)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     counts = np.diff(np.append(starts, len(ordered)))
-    return np.timedelta64(ordered[starts[np.argmax(counts)]], "ns")
+    usual = np.timedelta64(ordered[starts[np.argmax(counts)]], "ns")
+    missed = np.searchsorted(ordered, [usual * 4 // 5, usual * 6 // 5])
+    if 2 * counts.max() >= len(ordered) or missed[1] - missed[0] <= 2 * counts.max():
+        return usual
+    return _natural(np.timedelta64(ordered[len(ordered) // 2], "ns"))
+
+
+def _natural(step: np.timedelta64) -> np.timedelta64:
+    """The natural step within three per cent of ``step``; else ``step``, in whole seconds if it is long."""
+    length = int(step.astype(np.int64))
+    day = 86_400 * _SECOND
+    near = int(_NATURAL[np.argmin(np.abs(_NATURAL - length))])
+    for natural in (near, round(length / day) * day):
+        if abs(natural - length) <= 0.03 * length:
+            return np.timedelta64(natural, "ns")
+    return np.timedelta64(round(length / _SECOND) * _SECOND if length > 100 * _SECOND else length, "ns")
 
 
 def distinct(stamps: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
@@ -189,6 +216,14 @@ def irregular_error(
     odd = np.flatnonzero(same & (steps != step))
     at = int(odd[0]) + 1 if len(odd) else 1
     longest = pd.Timedelta(steps[same].max())
+    away = _away(stamps, step)
+    hint = f"Put them on a grid with --irregular snap --freq {alias(step)} (a coarser --freq averages)."
+    if away <= step / 10:
+        hint = (
+            f"All lie within {span(pd.Timedelta(away))} of a grid: --irregular nearest --freq {alias(step)} moves each "
+            "to its nearest stamp, so a value may stand up to that long before it was measured (--irregular snap "
+            "moves them later only)."
+        )
     return where.error(
         TimeError,
         f"irregular steps: {len(odd):,} of {int(same.sum()):,} differ from the usual {span(pd.Timedelta(step))}; the "
@@ -196,8 +231,14 @@ def irregular_error(
         f"runs from {shown(stamps[at - 1])} to {shown(stamps[at])}, the longest is {span(longest)}.",
         position=int(positions[at]),
         column=name,
-        hint=f"Put them on a grid with --irregular snap --freq {alias(step)} (a coarser --freq averages).",
+        hint=hint,
     )
+
+
+def _away(stamps: NDArray[np.datetime64], step: np.timedelta64) -> np.timedelta64:
+    """How far any stamp lies from the grid in steps of ``step`` from the midnight before the first."""
+    behind = (stamps - stamps.min().astype("datetime64[D]")).astype("timedelta64[ns]") % step
+    return np.timedelta64(np.minimum(behind, step - behind).max(), "ns")
 
 
 def span(length: pd.Timedelta) -> str:
@@ -208,27 +249,49 @@ def span(length: pd.Timedelta) -> str:
     parts = [
         f"{count} {word}" for count, word in ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")) if count
     ]
-    return " ".join(parts[:2]) or "0 s"
+    return " ".join(parts[:2]) or (f"{length.total_seconds() * 1000:g} ms" if length else "0 s")
 
 
 def grid_from(first: pd.Timestamp, last: pd.Timestamp, grid: Grid) -> NDArray[np.datetime64]:
-    """Stamps of a grid that covers ``first`` to ``last``, anchored at round clock times; stamps may lie before
-    ``first`` and behind ``last``."""
+    """Stamps of a grid that covers ``first`` to ``last``, anchored at round clock times; the first of them lies
+    before ``first``, the last behind ``last``."""
+    begin = first.normalize()
     if grid.calendar is not None:
-        end = last + pd.Timedelta(days=30)
-        sessions: NDArray[np.datetime64] = grid.between(first.normalize(), end).to_numpy()
+        month = pd.Timedelta(days=30)
+        sessions: NDArray[np.datetime64] = grid.between(begin - month, last + month).to_numpy()
         return sessions.astype("datetime64[ns]")
     offset = pd.tseries.frequencies.to_offset(grid.freq)
-    begin = first.normalize()
     end = last + 2 * pd.Timedelta(seconds=grid.step_seconds) + pd.Timedelta(days=1)
-    stamps = pd.date_range(begin, end, freq=offset)
+    stamps = pd.date_range(offset.rollforward(begin) - offset, end, freq=offset)
     values: NDArray[np.datetime64] = stamps.to_numpy().astype("datetime64[ns]")
     return values
 
 
-def snapped(stamps: NDArray[np.datetime64], grid: Grid) -> NDArray[np.datetime64]:
-    """Each stamp moved to the grid stamp at or just after it, so that no value is known before it was measured."""
-    days = pd.DatetimeIndex(stamps)
-    expected = grid_from(days.min(), days.max(), grid)
-    values: NDArray[np.datetime64] = expected[np.searchsorted(expected, stamps, side="left")]
-    return values
+def places(stamps: NDArray[np.datetime64], expected: NDArray[np.datetime64], grid: Grid, way: str) -> NDArray[np.int64]:
+    """``[N]`` the position in ``expected``, stamps of the grid, that each of ``stamps`` goes to.
+
+    Args:
+        way: ``"snap"`` to the stamp at or just after it, so that no value is known before it was measured, or
+            ``"nearest"``, at most half a step earlier.
+    """
+    after = np.searchsorted(expected, stamps, side="left")
+    if way == "snap":
+        return after
+    half = np.timedelta64(round(grid.step_seconds * 5e8), "ns")
+    back = stamps - expected[np.maximum(after - 1, 0)]
+    return after - ((after > 0) & (back < expected[after] - stamps) & (back <= half))
+
+
+def emptied(series: NDArray[np.int64], places: NDArray[np.int64]) -> tuple[int, int]:
+    """Stamps of the grid without a row although there are rows enough, and all stamps of the grid.
+
+    Args:
+        series: ``[N]`` code of the series of each row, in order.
+        places: ``[N]`` position of each row on the grid, in order within a series.
+    """
+    begins = np.flatnonzero(np.concatenate([[True], np.diff(series) != 0]))
+    sizes = np.diff(np.append(begins, len(series)))
+    slots = places[begins + sizes - 1] - places[begins] + 1
+    new = np.concatenate([[True], (np.diff(series) != 0) | (np.diff(places) != 0)])
+    filled = np.add.reduceat(new.astype(np.int64), begins)
+    return int((np.minimum(sizes, slots) - filled).sum()), int(slots.sum())

@@ -19,7 +19,7 @@ from pipelines.panel import Role
 from pipelines.where import Where, plural, shown
 
 Floats = NDArray[np.float64]
-IRREGULAR = ("refuse", "snap")
+IRREGULAR = ("refuse", "snap", "nearest")
 DUPLICATES = ("error", "first", "last", "mean")
 IMPOSSIBLE = ("refuse", "mask", "keep")
 KINDS = ("price", "sensor")

@@ -76,7 +76,9 @@ def check(
     file: Annotated[Path, typer.Argument(help="A csv or parquet file.", show_default=False)],
     flags: dict[str, Any],
     other: Annotated[Path | None, typer.Option("--other", help="A test file, to look for overlap with.")] = None,
-    lookback: Annotated[int, typer.Option("--lookback", help="Rows a model would read.")] = 60,
+    lookback: Annotated[
+        int | None, typer.Option("--lookback", help="Rows a net on windows would read; none for the default net.")
+    ] = None,
     horizon: Annotated[int, typer.Option("--horizon", help="Steps it would forecast.")] = 5,
     json: opt.Json = False,
     debug: opt.Debug = False,
@@ -170,5 +172,5 @@ def _as_fit_would(report: Any, file: Path, given: dict[str, Any], horizon: int) 
     try:
         cut_spans(read_file(file, **given), Config.make(horizon=horizon))
     except ToolkitError as error:
-        return replace(report, verdict="refused", text=f"a fit would stop: {error}")
+        return replace(report, verdict="refused", text=f"a fit would stop: {error.message} {error.hint or ''}".rstrip())
     return report

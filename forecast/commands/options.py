@@ -61,7 +61,12 @@ Gaps = Annotated[
     str | None, typer.Option("--gaps", help="error, mask (default) or interpolate:N.", rich_help_panel=DATA)
 ]
 Irregular = Annotated[
-    str | None, typer.Option("--irregular", help="Stamps off the grid: refuse (default) or snap.", rich_help_panel=DATA)
+    str | None,
+    typer.Option(
+        "--irregular",
+        help="Stamps off the grid: refuse (default), snap (later only) or nearest (up to half a step earlier).",
+        rich_help_panel=DATA,
+    ),
 ]
 Duplicates = Annotated[
     str | None,

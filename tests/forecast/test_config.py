@@ -146,8 +146,21 @@ def test_spans_are_in_order_and_cover_everything(sensors) -> None:
     tail = round(0.15 * len(seen))
     assert spans.train_end == seen[len(seen) - 2 * tail - 1]
     assert spans.stop_end == seen[len(seen) - tail - 1]
-    with pytest.raises(TooShortError, match="is the least"):
+    with pytest.raises(TooShortError, match="horizon 190 needs 572 or more"):
         cut_spans(sensors, Config.make(horizon=190))
+
+
+def test_a_file_too_short_says_how_many_rows_would_do_and_names_a_horizon_only_if_one_would(make_panel) -> None:
+    config = Config.make(horizon=5)
+    with pytest.raises(
+        TooShortError, match="29 time stamps with a value; horizon 5 needs 30 or more: 20 to train on, 5 "
+    ) as few:
+        cut_spans(make_panel(np.arange(29.0)), config)
+    assert str(few.value.hint).startswith("Use --horizon 4 or shorter, or more history")
+    assert cut_spans(make_panel(np.arange(30.0)), config).train.tolist() == [20]
+    with pytest.raises(TooShortError, match="needs 30 or more") as none:
+        cut_spans(make_panel(np.arange(2.0)), config)
+    assert "--horizon" not in str(none.value.hint)
 
 
 def test_a_night_without_values_is_no_span(make_panel) -> None:

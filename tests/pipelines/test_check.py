@@ -68,7 +68,25 @@ def test_gaps_outliers_and_short_series_are_found_with_their_lines(tmp_path: Pat
     rows.loc[20, "y"] = 500.0
     report = check_file(write(tmp_path / "f.csv", rows.drop(index=[30, 31])), lookback=60, horizon=5)
     assert codes(report) == {("outliers", 22, "y"), ("gaps", 31, "ds"), ("too_short", None, "y")}
-    assert "58 values; a model with this lookback and horizon needs 65" in str(report)
+    assert (
+        "58 values; a net on windows with lookback 60 and horizon 5 needs 65 or more. Use a shorter --lookback"
+        in str(report)
+    )
+
+
+def test_the_default_net_reads_no_lookback(tmp_path: Path) -> None:
+    assert check_file(write(tmp_path / "f.csv", series(40))).verdict == "fine"
+    report = check_file(write(tmp_path / "f.csv", series(40)), horizon=40)
+    assert "40 values; a horizon of 40 needs 41 or more. Use a shorter --horizon, or more data." in str(report)
+
+
+def test_a_value_far_from_its_neighbours_is_shown_beside_them(tmp_path: Path) -> None:
+    rows = series(200)
+    rows["y"] = 100 + 10 * np.sin(np.arange(200) / 10) + np.random.default_rng(0).normal(0, 0.1, 200)
+    rows.loc[110, "y"] = 109.9  # within the range of all, not of the rows around it
+    (found,) = check_file(write(tmp_path / "f.csv", rows)).findings
+    assert "1 value far from its neighbours: 109.9 (line 112); the rows around 109.9 lie near 9" in found.message
+    assert "tenths" not in found.message
 
 
 def test_outliers_are_looked_for_in_other_columns_too(tmp_path: Path) -> None:
@@ -275,3 +293,11 @@ def test_what_stops_the_reading_of_text_has_a_line(tmp_path: Path, content: byte
 def test_a_column_without_any_value_is_named(tmp_path: Path) -> None:
     report = check_file(write(tmp_path / "f.csv", series().assign(y=np.nan)))
     assert (report.findings[0].column, "no value in any row of 'y'" in report.text) == ("y", True)
+
+
+def test_a_jittered_clock_is_refused_but_leaves_no_gaps_in_the_facts(tmp_path: Path) -> None:
+    rows = series(60)
+    rows["ds"] = pd.date_range("2024-01-01", periods=60, freq="h") + pd.to_timedelta([4, -3, 1] * 20, unit="s")
+    report = check_file(write(tmp_path / "f.csv", rows))
+    assert report.verdict == "refused" and "--irregular nearest --freq h" in report.text
+    assert report.facts["missing"] == 0

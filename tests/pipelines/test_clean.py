@@ -15,6 +15,7 @@ from pipelines.clean import Options, check_ohlc, from_frame
 from pipelines.errors import DataError, TimeError, TooShortError, UsageError, ValueRangeError
 from pipelines.grid import Grid
 from pipelines.panel import Panel
+from pipelines.regular import usual_step
 from pipelines.where import Where
 from tests.pipelines.test_files import refuses, said
 
@@ -271,6 +272,28 @@ def test_a_phase_off_the_hour_is_kept() -> None:
     assert panel.grid.freq == "h"
 
 
+@pytest.mark.parametrize("given", [[1, 2, 3], pd.Series([1.0, 2.0]), None, "data.csv"])
+def test_what_is_no_frame_is_refused(given: Any) -> None:
+    with refuses(UsageError, f"from_frame got {type(given).__name__}, expected a pandas DataFrame"):
+        from_frame(given)
+
+
+def test_as_text_a_refusal_ends_with_the_arguments_of_the_flags_its_hint_names() -> None:
+    with refuses(TimeError, "--time 2020-01-01 --freq D. (In Python: time=, freq=.)"):
+        from_frame(pd.DataFrame({"a": [1, 2]}))
+    with refuses(UsageError, "each is a series. (In Python: target=.)") as caught:
+        from_frame(frame(hourly(3), x=[1.0, 2.0, 3.0]).rename(columns={"y": "w"}))
+    assert "Python" not in caught.value.hint  # which is what the command line shows
+    said = {
+        "Say --dayfirst or --no-dayfirst (dayfirst=True or False).": "",
+        "If this is no price: --preset sensor, or --as-of a day.": " (In Python: kind='sensor', as_of=.)",
+        "Use --preset stacked-lstm or --lookback 5.": "",
+        "Use a larger --horizon; --horizon 3 for instance.": " (In Python: horizon=.)",
+    }
+    for hint, end in said.items():
+        assert str(UsageError("Wrong.", hint=hint)) == f"Wrong. {hint}{end}"
+
+
 def test_one_row_gives_no_frequency() -> None:
     with refuses(TooShortError, "no frequency to infer", "Use more history"):
         from_frame(frame(["2024-01-01"]))
@@ -302,9 +325,84 @@ def test_snapping_never_moves_a_value_into_its_past(seconds: list[int]) -> None:
     assert (at[known] - panel.column("y")[known] < 300).all()
 
 
+def jittered(*seconds: int, n: int = 40) -> pd.DataFrame:
+    """Hourly rows with values 1, 2, ... whose clock is off by ``seconds``, again and again."""
+    return frame(pd.Timestamp("2024-01-01") + pd.to_timedelta(3600 * np.arange(n) + np.resize(seconds, n), unit="s"))
+
+
+SWAY = (28, -25, 3, 11, -19, 30, -2, -30, 17, 0, -9)
+
+
+def test_where_steps_vary_the_usual_is_their_median_near_a_natural_length() -> None:
+    minutes = np.timedelta64(60_000_000_000, "ns")
+    for steps, usual in (
+        ((59, 61, 62, 58, 64, 57, 55, 60, 63), 60),  # no step is half of them
+        ((60, 60, 60, 60, 61, 59), 60),
+        ((37, 37, 37, 38), 37),  # exact but for one: as it is, natural or not
+        ((10, 20, 30, 20, 40, 10, 30), 10),  # gaps of an exact series
+        ((240, 240, 1200, 1200, 1140, 1200, 240, 1380), 240),  # two bars a day, an early close
+        ((36, 38, 37, 41, 33), 37),  # no natural step near
+    ):
+        assert usual_step(np.array(steps) * minutes) == usual * minutes
+
+
+def test_stamps_near_a_grid_are_refused_with_the_way_to_the_nearest() -> None:
+    with refuses(
+        TimeError, "differ from the usual 1 h;", "All lie within 30 s of a grid", "--irregular nearest --freq h moves"
+    ):
+        from_frame(jittered(*SWAY))
+
+
+@pytest.mark.parametrize("freq", [None, "h"])
+def test_nearest_takes_a_stamp_to_the_nearest_of_the_grid(freq: str | None) -> None:
+    panel = from_frame(jittered(*SWAY), irregular="nearest", freq=freq)
+    assert ds(panel) == [str(stamp) for stamp in pd.date_range("2024-01-01", periods=40, freq="h")]
+    assert panel.column("y").tolist() == list(range(1, 41))
+    assert said(
+        panel, "37 stamps moved to the nearest stamp of the grid h (by up to 30 s later and 30 s earlier; 19 rows"
+    )
+    assert said(panel, "rows stand up to that long before they were measured)")
+    before = frame(pd.to_datetime(["2023-12-31 23:59:58", "2024-01-01 01:00:01", "2024-01-01 01:59:59"]))
+    assert ds(from_frame(before, irregular="nearest", freq="h"))[0] == "2024-01-01 00:00:00"
+    exact = from_frame(frame(hourly(5, "2024-01-01 00:30")), irregular="nearest")
+    assert ds(exact)[0] == "2024-01-01 00:30:00" and not said(exact, "moved")
+
+
+def test_nearest_never_goes_back_more_than_half_a_step() -> None:
+    halves = frame(
+        pd.to_datetime(["2024-01-01T00:00:00", "2024-01-01T01:29:59", "2024-01-01T02:30:00", "2024-01-01T04:00:00"])
+    )
+    panel = from_frame(halves, irregular="nearest", freq="h")
+    assert np.array_equal(panel.column("y"), [1, 2, np.nan, 3, 4], equal_nan=True)
+    week = frame(pd.to_datetime(["2024-01-03", "2024-01-06", "2024-01-09", "2024-01-10"]))  # a Saturday
+    assert ds(from_frame(week, irregular="nearest", calendar="XNYS"))[1:] == [
+        f"2024-01-{day} 00:00:00" for day in ("04", "05", "08", "09", "10")
+    ]
+    assert np.isnan(from_frame(week, irregular="nearest", calendar="XNYS").column("y")[2])
+    tuesday = frame(pd.to_datetime(["2024-01-02", "2024-01-09", "2024-01-16"]))
+    assert ds(from_frame(tuesday, irregular="nearest", freq="W-MON"))[0] == "2024-01-01 00:00:00"
+
+
+def test_snapping_that_leaves_many_stamps_empty_names_nearest() -> None:
+    panel = from_frame(jittered(*SWAY), irregular="snap")
+    assert panel.grid.freq == "h" and panel.missing > 5
+    assert said(
+        panel, f"{panel.missing} of {len(panel)} stamps of the grid were left without a row; --irregular nearest"
+    )
+    late = from_frame(jittered(*[1800 + second for second in SWAY]), irregular="nearest")
+    assert said(late, "--irregular snap would leave 0 (a value may then stand up to a step after)")
+    assert not said(from_frame(jittered(1, 2, 4, 7, 11), irregular="snap", freq="h"), "without a row")
+    assert not said(from_frame(jittered(*SWAY), irregular="snap", freq="8h"), "without a row")
+
+
 def test_a_frequency_that_the_rows_do_not_have_is_refused_never_resampled() -> None:
     with refuses(TimeError, "row 2", "is no stamp of the grid 2h"):
         from_frame(frame(hourly(5)), freq="2h")
+
+
+def test_a_stamp_off_the_sessions_is_shown_as_written() -> None:
+    with refuses(TimeError, "2024-01-01 00:00:00, time of America/New_York (2024-01-01 05:00:00 in UTC), is no stamp"):
+        from_frame(frame(hourly(30)), calendar="XNYS")
 
 
 def test_series_may_differ_in_span_but_share_one_grid() -> None:

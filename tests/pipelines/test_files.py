@@ -536,3 +536,11 @@ def test_a_column_without_any_value_is_passed_over_and_said(tmp_path: Path) -> N
     panel = read_csv(tmp_path / "p.csv")
     assert panel.target == "temperature"
     assert any("power: no value at all" in note for note in panel.notes)
+
+
+def test_what_was_moved_is_kept_in_the_notes_of_the_panel(tmp_path: Path) -> None:
+    file = tmp_path / "logger.csv"
+    clock = pd.date_range("2024-01-01", periods=30, freq="h") + pd.to_timedelta([4, -3, 0] * 10, unit="s")
+    pd.DataFrame({"stamp": clock, "power": range(30)}).to_csv(file, index=False)
+    panel = read_csv(file, irregular="nearest")
+    assert said(panel, "20 stamps moved to the nearest stamp of the grid h") and panel.missing == 0

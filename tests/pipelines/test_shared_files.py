@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_the_table_names_every_file() -> None:
         ),
         ("stocks/mpf_yahoofinance-SPY-20080101-20180101.csv", {}, "usable", [("low_above", 1808, "Low", 2)]),
         ("stocks/lean/daily/qqq.zip", {"target": ["c5"]}, "usable", [("rename_hole", 1441, "c1", 1588)]),
-        ("stocks/sp5yr/APTV_data.csv", {}, "usable", [("too_short", None, "close", 44)]),
+        ("stocks/sp5yr/APTV_data.csv", {"lookback": 60}, "usable", [("too_short", None, "close", 44)]),
         ("stocks/mpf_yahoofinance-AAPL-20040819-20180120.csv", {}, "fine", []),
         ("sensors/nab/art_flatline.csv", {}, "usable", [("constant", None, "value", 4032)]),
         ("sensors/nab/machine_temperature_system_failure.csv", {}, "refused", [("time_stamps", 10151, "timestamp", 1)]),
@@ -98,7 +99,7 @@ def test_the_table_names_every_file() -> None:
     ],
 )
 def test_the_check_finds_what_the_manifest_says(
-    file: str, options: dict[str, list[str]], verdict: str, expected: list[tuple[str, int | None, str, int]]
+    file: str, options: dict[str, Any], verdict: str, expected: list[tuple[str, int | None, str, int]]
 ) -> None:
     report = check_file(DATA / file, **options)
     assert report.verdict == verdict
