@@ -1,0 +1,98 @@
+"""What the command line says before it works and after it was stopped, in one process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from forecast.cli import main
+
+FILE = ["--csv", "no.csv", "--time", "when", "--target", "power"]
+
+
+def said(*args: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code and stderr, on one line, of a command."""
+    monkeypatch.setattr(sys, "argv", ["forecast", *args])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return int(str(stop.value.code)), " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupted_study_says_what_is_kept(
+    cause: BaseException, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forecast.commands.tune import _bar
+
+    study = tmp_path / "my study"
+    study.mkdir()
+    (study / "request.json").touch()
+    with pytest.raises(SystemExit) as stop, _bar(study, None):
+        raise cause
+    assert stop.value.code == (143 if isinstance(cause, SystemExit) else 130)
+    told = capsys.readouterr().err
+    assert told == f"interrupted; the study is kept in {study}.\n  Go on:  forecast tune --resume --study '{study}'\n"
+
+
+def test_a_study_that_was_not_begun_keeps_nothing(tmp_path: Path) -> None:
+    from forecast.commands.tune import _bar
+
+    with pytest.raises(KeyboardInterrupt), _bar(tmp_path / "s", None):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("store", "text"), [(None, "not kept, as there is no --store"), (Path("f"), "are kept in f.")])
+def test_an_interrupted_backtest_says_what_is_kept(
+    store: Path | None, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forecast.commands.backtest import folds_bar
+
+    with pytest.raises(SystemExit), folds_bar(store):
+        raise KeyboardInterrupt
+    assert text in capsys.readouterr().err
+
+
+def test_the_interruption_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from forecast import request
+    from forecast.commands import screen
+
+    def stop(*args: object, **more: object) -> SimpleNamespace:
+        raise screen.stopped("2 trials are kept in s.", "forecast tune --resume --study s", KeyboardInterrupt())
+
+    monkeypatch.setattr(request, "config_of", stop)
+    code, text = said("fit", *FILE, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, text) == (130, "interrupted; 2 trials are kept in s. Go on: forecast tune --resume --study s")
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (["fit", *FILE, "--model", "lstm", "--model", "gru"], "--model lstm and --model gru: --model takes one value"),
+        (["fit", *FILE, "--preset", "price", "--preset=sensor"], "--preset price and --preset=sensor"),
+        (["fit", *FILE, "--seed", "3", "--set", "train.seed=4"], "--set train.seed=4 and --seed 3 give train.seed two"),
+        (["fit", *FILE, "--set", "hidden=8", "--set", "model.hidden=16"], "--set hidden=8 and --set model.hidden=16"),
+        (["backtest", *FILE, "--test", "3", "--test", "4"], "--test 3 and --test 4"),
+        (["data", "check", "no.csv", "--sep", ";", "--sep", ","], "--sep ; and --sep ,"),
+    ],
+)
+def test_what_is_given_twice_is_refused(
+    typed: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = said(*typed, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert text in told
+
+
+def test_what_is_given_twice_with_one_value_is_fine() -> None:
+    from forecast.request import make_config
+
+    config = make_config(None, None, ["hidden=8", "model.hidden=8"], seed=3, core="gru")
+    assert (config.model.hidden, config.model.core, config.train.seed) == (8, "gru", 3)
