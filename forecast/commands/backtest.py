@@ -89,14 +89,17 @@ def backtest(
     from forecast import request
     from forecast.baselines import ALWAYS
     from forecast.commands import screen
+    from forecast.commands.checks import check_backtest
     from forecast.commands.fit import show_data
     from forecast.imports import importing
     from forecast.sections import CORES
     from pipelines.errors import UsageError
 
     config = request.config_of(settings)
-    if window != "expanding" and not window.isdecimal():
-        raise UsageError(f"--window got {window!r}.", hint="Use expanding or a number of rows.")
+    check_backtest(
+        test=test, stride=stride, gap=gap, refit=refit, window=window, seeds=seeds, intervals=intervals, level=level,
+        jobs=jobs, backend=backend, pieces=pieces, warm=warm,
+    )  # fmt: skip
     models = model or [config.model.core]
     if set(models) <= set(ALWAYS):
         raise UsageError(

@@ -123,6 +123,7 @@ def tune(
 ) -> None:  # fmt: skip
     from forecast import request
     from forecast.commands import screen
+    from forecast.commands.checks import check_tune
     from forecast.commands.fit import show_data
 
     given = {
@@ -130,6 +131,7 @@ def tune(
         "heartbeat": heartbeat,
     }  # fmt: skip
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    check_tune(trials=trials, timeout=timeout, folds=folds, test=test, heartbeat=heartbeat, jobs=jobs)
     if resume:
         _refuse_more(data, settings, {**asked, "model": model, "range": range_, "space": space, "only-ranges": only})
         if study is None:

@@ -96,3 +96,28 @@ def test_what_is_given_twice_with_one_value_is_fine() -> None:
 
     config = make_config(None, None, ["hidden=8", "model.hidden=8"], seed=3, core="gru")
     assert (config.model.hidden, config.model.core, config.train.seed) == (8, "gru", 3)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (["tune", *FILE, "--trials", "0"], "--trials is 0, it must be at least 1"),
+        (["tune", *FILE, "--jobs", "0"], "--jobs is 0, it must be at least 1"),
+        (["tune", *FILE, "--timeout", "0"], "--timeout is 0, it must be above 0"),
+        (["backtest", *FILE, "--stride", "0"], "--stride is 0, it must be at least 1"),
+        (["backtest", *FILE, "--gap", "-1"], "--gap is -1, it must be at least 0"),
+        (["backtest", *FILE, "--test", "1.5"], "--test is 1.5"),
+        (["backtest", *FILE, "--jobs", "0"], "--jobs is 0, expected a number of workers"),
+        (["backtest", *FILE, "--level", "100"], "--level is 100, expected per cent"),
+        (["backtest", *FILE, "--refit", "often"], "refit 'often' is not understood"),
+        (["backtest", *FILE, "--backend", "lokky"], "no backend 'lokky'. Did you mean 'loky'?"),
+        (["diagnose", "--delay", "0"], "--delay is 0, expected 2 to 500 steps"),
+    ],
+)
+def test_a_number_out_of_range_is_named_alone_before_any_data_is_read(
+    typed: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = said(*typed, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert text in told
+    assert "out of range" not in told
