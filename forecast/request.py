@@ -16,10 +16,12 @@ import pandas as pd
 from forecast import baselines
 from forecast.config import Config, locate, read_config
 from forecast.presets import preset_values
-from pipelines.errors import UsageError, ValueRangeError
+from pipelines import sources
+from pipelines.errors import UsageError, ValueRangeError, did_you_mean
 from pipelines.panel import Panel
 from pipelines.pipeline import require_future
 
+SOURCES = ("yahoo", "sample")
 TICKER_OPTIONS = ("calendar", "adjust", "as_of", "deadline", "refresh")
 
 
@@ -62,6 +64,11 @@ class DataRequest:
     def _load_ticker(self) -> Panel:
         from pipelines.tickers import load
 
+        if self.source is not None and self.source not in sources.names():  # `memory` is none of the command line's
+            raise UsageError(
+                f"--source got {self.source!r}.{did_you_mean(self.source, SOURCES)}",
+                hint=f"Use {' or '.join(SOURCES)}.",
+            )
         own = {name: value for name, value in self.options.items() if name in TICKER_OPTIONS}
         files_only: dict[str, Any] = {
             "--time": self.time,

@@ -89,7 +89,7 @@ def backtest(
     from forecast import request
     from forecast.baselines import ALWAYS
     from forecast.commands import screen
-    from forecast.commands.checks import check_backtest
+    from forecast.commands.checks import check_backtest, idle_in_backtest
     from forecast.commands.fit import show_data
     from forecast.imports import importing
     from forecast.sections import CORES
@@ -108,6 +108,12 @@ def backtest(
         )
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
+    screen.show_warnings(
+        idle_in_backtest(
+            model, config.model.core, level=level, intervals=intervals, tried=tried, trade=trade, warm=warm,
+            pieces=pieces, backend=backend, jobs=jobs, seeds=seeds,
+        )
+    )  # fmt: skip
     with screen.bar("loading"):
         panel = request.data_request(data, config).load()
     if not json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from forecast.sections import DEFAULT_CORE
+
 
 def check_backtest(
     *, test: float, stride: int, gap: int, refit: str, window: str, seeds: int, intervals: str, level: int, jobs: int,
@@ -32,6 +34,32 @@ def check_backtest(
         )
     check_range("--", level=level, jobs=jobs)
     check_name(backend, "--")
+
+
+def idle_in_backtest(
+    models: list[str] | None, core: str, *, level: int, intervals: str, tried: int, trade: bool, warm: int,
+    pieces: int | None, backend: str, jobs: int, seeds: int,
+) -> list[str]:  # fmt: skip
+    """One sentence per flag of ``forecast backtest`` that is not at its default and certainly does nothing.
+
+    Args:
+        models: as typed; ``None`` for the net of the configuration, ``core``.
+    """
+    from forecast.family import FAMILY
+
+    nets = [name for name in models or [core] if name in FAMILY]
+    named = f"--model names {'other nets' if nets else 'no net'}"
+    rules = [
+        (f"--level={level}", level != 90 and intervals == "model", "only conformal --intervals read it, and these are "
+         "the models' own"),
+        (f"--tried={tried}", tried != 0 and not trade, "only --trade reads it"),
+        (f"--warm={warm}", warm != 256 and pieces is None, "only --pieces reads it"),
+        (f"--backend={backend}", backend != "loky" and jobs == 1, "one job runs in this process; --jobs says how many"),
+        (f"--seeds={seeds}", seeds != 1 and not nets, "only nets have seeds"),
+        (f"--pieces={pieces}", pieces is not None and not nets, "only nets are read in pieces"),
+        (f"model.core={core}", models is not None and core != DEFAULT_CORE and core not in nets, named),
+    ]  # fmt: skip
+    return [f"{what} does nothing: {why}." for what, vain, why in rules if vain]
 
 
 def check_tune(

@@ -121,3 +121,79 @@ def test_a_number_out_of_range_is_named_alone_before_any_data_is_read(
     assert code == 2
     assert text in told
     assert "out of range" not in told
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (["fit", *FILE, "--model", "ETS"], "ETS is a method of backtest only, no net. Use `forecast backtest --model"),
+        (["models", "show", "theta"], "Theta is a method of backtest only"),
+        (["settings", "data.hidden"], "Did you mean 'model.hidden'?"),
+        (["fit", *FILE, "--set", "data.hidden=3"], "Did you mean 'model.hidden'?"),
+        (["fit", "--ticker", "A", "--source", "samples"], "Did you mean 'sample'? Use yahoo or sample."),
+    ],
+)
+def test_hints_name_what_was_meant(
+    typed: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = said(*typed, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert text in told
+    assert "esn'" not in told and "memory" not in told
+
+
+def test_methods_of_backtest_are_the_baselines_that_do_not_always_run() -> None:
+    from forecast.baselines import ALWAYS, names
+    from forecast.family import BACKTEST_ONLY
+
+    assert set(BACKTEST_ONLY) == set(names()) - set(ALWAYS)
+
+
+@pytest.mark.parametrize(("given", "hint"), [({"model": "gru"}, 'core="gru"'), ({"preset": "price"}, "preset_values")])
+def test_flags_that_are_no_settings_in_python(given: dict[str, str], hint: str) -> None:
+    from forecast.config import Config
+    from pipelines.errors import UsageError
+
+    with pytest.raises(UsageError, match="there is no setting") as caught:
+        Config().override(**given)
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint
+    assert "Did you mean" not in caught.value.message
+
+
+def test_what_a_preset_says_itself_is_not_called_idle() -> None:
+    from forecast.idle import idle
+    from forecast.request import make_config
+
+    assert idle(make_config(None, "stream-lstm", [], epochs=2), "stream-lstm") == []
+    typed = make_config(None, "stream-lstm", ["updates=50"], epochs=2)
+    assert [text.partition(" ")[0] for text in idle(typed, "stream-lstm")] == ["train.updates=50"]
+
+
+IDLE_FLAGS = [
+    ("--level", "80", "only conformal --intervals read it"),
+    ("--tried", "3", "only --trade reads it"),
+    ("--warm", "100", "only --pieces reads it"),
+    ("--backend", "threading", "one job runs in this process"),
+    ("--set", "core=gru", "--model names other nets"),
+]
+
+
+@pytest.mark.parametrize(("flag", "value", "why"), IDLE_FLAGS)
+def test_flags_of_a_backtest_that_do_nothing_are_named(
+    flag: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, told = said("backtest", *FILE, "--model", "lstm", flag, value, monkeypatch=monkeypatch, capsys=capsys)
+    assert f"does nothing: {why}" in told
+    assert told.count("note:") == 1
+
+
+def test_flags_of_a_backtest_that_do_something_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--level", "80", "--intervals", "split", "--backend", "threading", "--jobs", "2", "--pieces", "3"]
+    flags += ["--trade", "--tried", "2", "--warm", "9", "--set", "core=gru", "--seeds", "2"]
+    _, told = said("backtest", *FILE, *flags, monkeypatch=monkeypatch, capsys=capsys)
+    assert "does nothing" not in told
+    _, told = said("backtest", *FILE, "--model", "ETS", "--seeds", "2", monkeypatch=monkeypatch, capsys=capsys)
+    assert "--seeds=2 does nothing: only nets have seeds." in told
