@@ -291,7 +291,9 @@ def _bar(study: Path, storage: str | None, command: str = "tune --resume") -> It
             kept, best = f"{plural(count, 'trial')} {'is' if count == 1 else 'are'}", best_text(seen["study"])
         again = f"forecast {command} --study {screen.pasted(folder)}"
         again += "  --storage URL" if storage and "***" in studies.masked(storage) else ""
-        raise screen.stopped(f"{kept} kept in {folder}{f' ({best})' if best else ''}.", again, error) from None
+        raise screen.stopped(
+            f"{kept} kept in {screen.pasted(folder)}{f' ({best})' if best else ''}.", again, error
+        ) from None
 
 
 def best_text(study: Any) -> str:

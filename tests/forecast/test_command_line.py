@@ -39,7 +39,7 @@ def test_an_interrupted_study_says_what_is_kept(
         raise cause
     assert stop.value.code == (143 if isinstance(cause, SystemExit) else 130)
     told = capsys.readouterr().err
-    assert told == f"interrupted; the study is kept in {study}.\n  Go on:  forecast tune --resume --study '{study}'\n"
+    assert told == f"interrupted; the study is kept in '{study}'.\n  Go on:  forecast tune --resume --study '{study}'\n"
 
 
 def test_a_study_that_was_not_begun_keeps_nothing(tmp_path: Path) -> None:
