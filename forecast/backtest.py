@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecast import baselines, evidence, folds_run, frames, metrics
+from forecast import backends, baselines, evidence, folds_run, frames, metrics
 from forecast.backtest_notes import notes_of
 from forecast.callable_module import make_callable
 from forecast.config import Config
 from forecast.contenders import Contender, Net, distinct, resolve, runs_anyway
-from forecast.cuts import Cut, Refit, plan, test_rows
+from forecast.cuts import Cut, Refit, check_range, plan, test_rows
 from forecast.folds_run import FoldResult, Job
 from forecast.forecasts import Forecasts
 from forecast.intervals import Early, early_of, early_of_baseline, with_intervals
@@ -33,6 +33,7 @@ from forecast.pieces import Pieces
 from forecast.results import SEED_COLUMNS, Backtest, short_hash, stamp
 from forecast.spans import looks_like_prices
 from pipelines.errors import UsageError, did_you_mean
+from pipelines.folds import at_least
 from pipelines.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -171,16 +172,9 @@ def _settle(
             f"intervals={intervals!r} is none of {', '.join(INTERVALS)}.{did_you_mean(intervals, INTERVALS)}",
             hint="'model' keeps the models' own.",
         )
-    wrong = [
-        f"{name}={got}" for name, got, right in (
-            ("level", level, 0 < level < 100), ("calibration", calibration, calibration >= 1), ("jobs", jobs, jobs != 0)
-        ) if not right
-    ]  # fmt: skip
-    if wrong:
-        raise UsageError(
-            f"{', '.join(wrong)}: out of range.",
-            hint="level is per cent, calibration at least 1, jobs a number of workers (-1 for one per core).",
-        )
+    check_range(level=level, jobs=jobs)
+    at_least(1, calibration=calibration)
+    backends.check_name(backend)
     which = [config.train.seed + i for i in range(seeds)] if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not which or len(set(which)) < len(which):
         raise UsageError(f"seeds={seeds!r}: at least one seed, each once.", hint="Use seeds=5 or seeds=[1, 2, 3].")

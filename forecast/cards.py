@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from forecast.config import Config
-from forecast.family import FAMILY
+from forecast.family import FAMILY, only_in_backtest
 from forecast.presets import PRESETS, preset_values
 from pipelines.errors import UsageError, did_you_mean
 
@@ -41,6 +41,11 @@ def find(name: str) -> list[dict[str, Any]]:
     if name in PRESETS:
         found.append(_preset(name) | {"settings": Config.make(preset_values(name)).to_json()})
     if not found:
+        if method := only_in_backtest(name):
+            raise UsageError(
+                f"{method} is a method of backtest only, with no card of its own.",
+                hint=f"Use `forecast backtest --model {method}`.",
+            )
         known = list(dict.fromkeys([*FAMILY, *PRESETS]))
         raise UsageError(
             f"there is no model or preset {name!r}.{did_you_mean(name, known)}",

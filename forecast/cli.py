@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from forecast.commands import audit, backtest, data, diagnose, fit, generate, models, predict, report, settings, tune
+from forecast.commands import (
+    audit,
+    backtest,
+    data,
+    diagnose,
+    fit,
+    generate,
+    models,
+    options,
+    predict,
+    report,
+    settings,
+    tune,
+)
 from pipelines.errors import ToolkitError
 
 app = typer.Typer(
@@ -32,6 +45,7 @@ app.command("report", help=report.HELP)(report.report)
 app.add_typer(models.app, name="models", help="The nets and presets: what they are for, how large, where from.")
 app.command("settings", help=settings.HELP)(settings.settings)
 app.add_typer(data.app, name="data", help="Data sets, files and the cache.")
+options.once(app)
 
 
 def _version(wanted: bool) -> None:
@@ -65,7 +79,7 @@ def main() -> None:
         _report(error, debug, as_json)
         sys.exit(error.exit_code)
     except SystemExit as stop:  # typer turns ctrl-C into exit(130) and wrong flags into exit(2)
-        if stop.code == 130:
+        if stop.code == 130 and not getattr(stop, "told", False):
             sys.stderr.write("interrupted; what was not finished was not saved\n")
         if stop.code == 2 and as_json:
             _emit("UsageError", "the flags are wrong; stderr says how.", "See --help.", 2)

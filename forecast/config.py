@@ -16,7 +16,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError, model_validator
 
 from forecast.allowed import allowed, choices
-from forecast.family import FAMILY, NEUTRAL
+from forecast.family import FAMILY, NEUTRAL, only_in_backtest
 from forecast.sections import CORES, DEFAULT_CORE, RECURRENT, UNLOCATED, DataConfig, ModelConfig, Section, TrainConfig
 from pipelines.errors import UsageError, did_you_mean
 
@@ -241,8 +241,23 @@ def locate(name: str) -> tuple[str, str]:
         return section, field
     if hits:
         raise UsageError(f"setting {name!r} is ambiguous.", hint=f"Say one of {', '.join(hits)}.")
-    near = did_you_mean(dotted, known) or did_you_mean(dotted, [full.split(".")[1] for full in known])
+    if name in _NO_SETTINGS:
+        raise UsageError(f"there is no setting {name!r}.", hint=_NO_SETTINGS[name])
+    near = _near(dotted, known) or did_you_mean(dotted, [full.split(".")[1] for full in known])
     raise UsageError(f"there is no setting {name!r}.{near}", hint=f"Settings: {', '.join(known)}.")
+
+
+_NO_SETTINGS = {
+    "model": 'A net is named by core="gru" (--model gru on the command line).',
+    "preset": 'A preset\'s values are a configuration: forecast.presets.preset_values("price"), given as config= or to '
+    "Config.make (--preset price on the command line).",
+}
+
+
+def _near(name: str, known: list[str]) -> str:
+    """The setting that ``name`` may have meant: one of another section that is called the same comes first."""
+    same = [full for full in field_names() if full.split(".")[1] == name.split(".")[-1]]
+    return f" Did you mean {same[0]!r}?" if same else did_you_mean(name, known)
 
 
 def _friendly(error: ValidationError) -> UsageError:
@@ -252,15 +267,18 @@ def _friendly(error: ValidationError) -> UsageError:
     name = ".".join(path[:2])
     if problem["type"] == "extra_forbidden":
         known = [full for full in field_names() if full.startswith(f"{path[0]}.")] or list(Config.model_fields)
-        return UsageError(
-            f"there is no setting {name!r}.{did_you_mean(name, known)}", hint=f"Settings: {', '.join(known)}."
-        )
+        return UsageError(f"there is no setting {name!r}.{_near(name, known)}", hint=f"Settings: {', '.join(known)}.")
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if "model_" in problem["type"] or isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
     section = Config.model_fields[path[0]].annotation.model_fields if path else {}  # type: ignore[union-attr]
     if len(path) < 2 or path[1] not in section:
         return UsageError(
             f"{name or 'configuration'}: {message}{got}.", hint="`forecast settings` says what each setting may be."
+        )
+    if name == "model.core" and (method := only_in_backtest(str(problem["input"]))):
+        return UsageError(
+            f"{method} is a method of backtest only, no net.",
+            hint=f"Use `forecast backtest --model {method}`; nets are {', '.join(CORES)}.",
         )
     info = section[path[1]]
     near = "" if problem["type"] == "value_error" else did_you_mean(str(problem["input"]), choices(info))

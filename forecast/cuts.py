@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.errors import TooShortError, UsageError
-from pipelines.folds import Fold
+from pipelines.folds import Fold, at_least
 from pipelines.panel import Panel
 
 Index = NDArray[np.int64]
@@ -112,11 +112,10 @@ def plan(
     stamps = panel.to_numpy() if isinstance(panel, pd.DatetimeIndex) else np.unique(panel.ds)
     again = Refit.parse(refit)
     sliding = None if window == "expanding" else window
-    if min(test, horizon, stride) < 1 or gap < 0 or (sliding is not None and (isinstance(sliding, str) or sliding < 1)):
-        raise UsageError(
-            f"test={test}, horizon={horizon}, stride={stride}, gap={gap}, window={window!r} are out of range.",
-            hint="test, horizon and stride are at least 1, gap at least 0, window 'expanding' or a number of rows.",
-        )
+    if isinstance(sliding, str):
+        raise UsageError(f"window is {window!r}.", hint="Use 'expanding' or a number of rows.")
+    at_least(1, test=test, horizon=horizon, stride=stride, window=sliding)
+    at_least(0, gap=gap)
     total = len(stamps)
     first = total - test - 1
     origins = np.arange(max(first, 0), total - horizon, stride)
@@ -137,12 +136,33 @@ def plan(
     return cuts
 
 
+def check_test(test: int | float, flag: str = "") -> None:
+    """Refuse a test span that is neither a number of rows nor a share of them; ``flag`` stands before its name.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(test, bool) or not test > 0 or (test >= 1 and test % 1):
+        raise UsageError(f"{flag}test is {test!r}.", hint="Give a number of rows (300) or a share of them (0.2).")
+
+
+def check_range(flag: str = "", /, *, level: int, jobs: int) -> None:
+    """Refuse a coverage that is no per cent, and no workers; ``flag`` stands before their names.
+
+    Raises:
+        UsageError: one is out of range.
+    """
+    if not 0 < level < 100:
+        raise UsageError(f"{flag}level is {level}, expected per cent: 1 to 99.", hint="Such as 90.")
+    if jobs == 0:
+        raise UsageError(f"{flag}jobs is 0, expected a number of workers.", hint="Use 1, or -1 for one per core.")
+
+
 def test_rows(panel: Panel, test: int | float) -> int:
     """Stamps in the test span: ``test`` itself, or that share (below 1) of the panel's stamps.
 
     Raises:
         UsageError: neither a number of rows nor a share.
     """
-    if isinstance(test, bool) or not test > 0 or (test >= 1 and int(test) != test):
-        raise UsageError(f"test is {test!r}.", hint="Give a number of rows (300) or a share of them (0.2).")
+    check_test(test)
     return int(test) if test >= 1 else max(1, round(test * len(np.unique(panel.ds))))

@@ -11,8 +11,15 @@ from typing import Any
 
 from forecast.ranges import Choice, Range
 
+BACKTEST_ONLY = ("ETS", "Theta")
+"""Methods that ``backtest`` takes beside nets; nothing else does."""
 NEUTRAL: Mapping[str, Any] = {"layers": 1, "dropout": 0.0, "bidirectional": False, "variational": False}
 """Settings of the net that a member may lack, and the value they then have."""
+
+
+def only_in_backtest(name: str) -> str | None:
+    """The method of ``backtest`` that is called ``name``, in whatever case; ``None`` for anything else."""
+    return next((one for one in BACKTEST_ONLY if one.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True)

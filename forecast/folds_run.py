@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from forecast import storage
+from forecast import backends, storage
 from forecast.contenders import Bounds, Contender, Fitted, Net
 from forecast.cuts import Cut
 from forecast.forecasts import Forecasts
@@ -131,7 +131,7 @@ def _parallel(
 ) -> list[list[FoldResult]]:  # fmt: skip
     from joblib import Parallel, delayed, parallel_config
 
-    extra = _register(backend)
+    extra = backends.register(backend)
     if backend == "loky":
         extra["inner_max_num_threads"] = threads
     with parallel_config(backend=backend, n_jobs=workers, **extra), torch_threads(threads):
@@ -141,31 +141,6 @@ def _parallel(
             results.append(result)
             tell(job)
     return results
-
-
-def _register(backend: str) -> dict[str, Any]:
-    """Backends that live in other packages, by name.
-
-    Raises:
-        UsageError: joblib does not know the backend, or its package is not installed.
-    """
-    from joblib.parallel import BACKENDS
-
-    try:
-        if backend == "ray":
-            from ray.util.joblib import register_ray  # type: ignore[import-not-found]
-
-            register_ray()
-        elif backend == "dask":
-            import distributed  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"the backend {backend!r} needs a package that is not installed ({error.name}).",
-            hint="Install it beside this toolkit, or use --backend loky.",
-        ) from error
-    if backend not in BACKENDS and backend != "dask":
-        raise UsageError(f"there is no backend {backend!r}.", hint="Use loky, dask or ray, or threading without nets.")
-    return {}
 
 
 def check_backend(backend: str, workers: int, contenders: Sequence[Contender]) -> None:

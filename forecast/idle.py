@@ -12,6 +12,7 @@ from typing import Any
 
 from forecast.config import Config, default_of, locate
 from forecast.family import FAMILY
+from forecast.presets import preset_values
 from forecast.sections import POINT_HEADS
 
 _ESN = ("model.spectral_radius", "model.leak", "model.input_scale", "model.connections", "model.ridge")
@@ -26,11 +27,12 @@ _OF_FORECASTS = (
 )  # fmt: skip
 
 
-def idle(config: Config) -> list[str]:
+def idle(config: Config, preset: str | None = None) -> list[str]:
     """One sentence per setting that is not at its default and does nothing, such as ``model.loss``.
 
     Args:
         config: as asked for, not settled: what settling fills in was typed by nobody.
+        preset: what it came from, if anything; what that says itself was typed by nobody either.
 
     Example:
         >>> idle(Config.make({"model": {"loss": "mae"}}))
@@ -61,7 +63,11 @@ def idle(config: Config) -> list[str]:
         rules.append(
             (("model.loss",), config.model.ridge is None, f"the readout of {core} has its ridge by model.ridge")
         )
-    return [text for names, read, why in rules if not read for text in _asked_in_vain(config, names, why)]
+    found = [text for names, read, why in rules if not read for text in _asked_in_vain(config, names, why)]
+    said = {
+        f"{section}.{name}={value}" for section, part in preset_values(preset).items() for name, value in part.items()
+    }
+    return [text for text in found if text.partition(" does nothing")[0] not in said]
 
 
 def idle_in_generator(config: Config) -> list[str]:

@@ -30,17 +30,26 @@ SPARE = 8  # rows more than needed that a block has at most
 SHORTEST, LONGEST = 2, 500
 
 
+def check_delay(delay: int, flag: str = "") -> None:
+    """Refuse a delay the series is not made for; ``flag`` stands before its name.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    if not SHORTEST <= delay <= LONGEST:
+        raise UsageError(
+            f"{flag}delay is {delay}, expected {SHORTEST} to {LONGEST} steps.",
+            hint="Use 30 for a quick look, 100 for a test.",
+        )
+
+
 def delayed_recall(delay: int = 100, blocks: int = 2000, seed: int = 0) -> Panel:
     """The series: ``blocks`` marks, about ``delay + 6`` hourly rows each; past covariates ``value`` and ``marker``.
 
     Raises:
         UsageError: ``delay`` or ``blocks`` is out of range.
     """
-    if not SHORTEST <= delay <= LONGEST:
-        raise UsageError(
-            f"delay is {delay}, expected {SHORTEST} to {LONGEST} steps.",
-            hint="Use 30 for a quick look, 100 for a test.",
-        )
+    check_delay(delay)
     if blocks < 50:
         raise UsageError(f"blocks is {blocks}, expected at least 50.", hint="The default is 2,000.")
     rng = np.random.default_rng(seed)
@@ -62,7 +71,11 @@ def recall_settings(delay: int = 100) -> dict[str, Any]:
 
     Updates are ``delay`` steps apart and reach two delays back, so that every target that counts in a chunk has its
     mark in it.
+
+    Raises:
+        UsageError: ``delay`` is out of range.
     """
+    check_delay(delay)
     return {
         "data": {
             "kind": "sensor", "horizon": 1, "mode": "stream", "anchor": "last", "season": 1, "short": 1000,

@@ -16,6 +16,7 @@ from forecast import reader
 from forecast.forecasts import Forecasts
 from forecast.model import Model
 from pipelines.errors import UsageError
+from pipelines.folds import at_least
 from pipelines.panel import Panel
 from pipelines.prepared import Prepared
 
@@ -31,11 +32,8 @@ class Pieces:
     warm: int = 256
 
     def __post_init__(self) -> None:
-        if self.count < 2 or self.warm < 0:
-            raise UsageError(
-                f"pieces={self.count}, warm={self.warm} are out of range.",
-                hint="At least 2 pieces; warm-up from 0 rows.",
-            )
+        at_least(2, pieces=self.count)
+        at_least(0, warm=self.warm)
 
 
 def forecast_in_pieces(model: Model, panel: Panel, rows: Index, pieces: Pieces) -> tuple[Forecasts, float]:

@@ -78,7 +78,7 @@ PRESETS: dict[str, Preset] = {
                 "keep": "last", "patience": 100,
             },
         },
-        "widely taught; settings as in the course whose data is ../shared/data/stocks/google_course",
+        "widely taught; settings as in the courses that forecast the opening price of Google",
         target="Open",
     ),
 }  # fmt: skip

@@ -16,10 +16,12 @@ import pandas as pd
 from forecast import baselines
 from forecast.config import Config, locate, read_config
 from forecast.presets import preset_values
-from pipelines.errors import UsageError, ValueRangeError
+from pipelines import sources
+from pipelines.errors import UsageError, ValueRangeError, did_you_mean
 from pipelines.panel import Panel
 from pipelines.pipeline import require_future
 
+SOURCES = ("yahoo", "sample")
 TICKER_OPTIONS = ("calendar", "adjust", "as_of", "deadline", "refresh")
 
 
@@ -62,6 +64,11 @@ class DataRequest:
     def _load_ticker(self) -> Panel:
         from pipelines.tickers import load
 
+        if self.source is not None and self.source not in sources.names():  # `memory` is none of the command line's
+            raise UsageError(
+                f"--source got {self.source!r}.{did_you_mean(self.source, SOURCES)}",
+                hint=f"Use {' or '.join(SOURCES)}.",
+            )
         own = {name: value for name, value in self.options.items() if name in TICKER_OPTIONS}
         files_only: dict[str, Any] = {
             "--time": self.time,
@@ -202,13 +209,29 @@ def make_config(
     say(_flat(preset_values(preset)))
     if file is not None:
         say(_flat(read_config(file)))
+    typed: dict[str, tuple[str, Any]] = {}  # what the command line says of a setting, and as what it was typed
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set got {text!r}, expected name=value.", hint="For instance --set model.hidden=32.")
-        say({name.strip(): _parse(value.strip())})
-    say({name: value for name, value in flags.items() if value is not None})
+        _type(typed, name.strip(), _parse(value.strip()), f"--set {text}")
+    for name, value in flags.items():
+        if value is not None:
+            _type(typed, name, value, f"--{'model' if name == 'core' else name} {value}")
+    said.update({name: value for name, (_, value) in typed.items()})
     return Config.make(None, **said)  # all at once: what was said holds, whatever the defaults of the core
+
+
+def _type(typed: dict[str, tuple[str, Any]], name: str, value: Any, text: str) -> None:
+    """Add a setting to those ``typed``.
+
+    Raises:
+        UsageError: it was typed with another value before.
+    """
+    full = ".".join(locate(name))
+    before = typed.setdefault(full, (text, value))
+    if before[1] != value:
+        raise UsageError(f"{before[0]} and {text} give {full} two values.", hint="Leave one of them out.")
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

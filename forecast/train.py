@@ -90,8 +90,9 @@ def fit(
 
     Args:
         panel: series in natural units.
-        config: configuration, or its nested values; ``settings`` such as ``horizon=10`` or ``model__hidden=32``
-            override it. What is named here and does nothing (``loss`` under a quantile head) is warned of.
+        config: configuration, or its nested values, as ``forecast.presets.preset_values("price")`` gives them;
+            ``settings`` such as ``horizon=10``, ``core="gru"`` or ``model__hidden=32`` override it. What is named
+            here and does nothing (``loss`` under a quantile head) is warned of.
         progress: called a few times a second with a :class:`Progress`.
         initial: weights by name to start from instead of fresh ones (a warm refit); the rest is fitted anew.
         checked: told ``(updates, stop loss)`` after every look at the stop span; may raise to end training.

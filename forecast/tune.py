@@ -41,6 +41,7 @@ from forecast.session import SCHEMA, URL_VARIABLE, Session, attach, begin, folde
 from forecast.space import Space, make_space
 from forecast.spans import settle
 from pipelines.errors import TrainingError, UsageError, did_you_mean
+from pipelines.folds import at_least
 from pipelines.panel import Panel
 
 UNITS = frozenset(
@@ -177,8 +178,8 @@ def resume(
     Raises:
         ArtifactError: no such study.
     """
-    if (trials is not None and trials < 1) or (timeout is not None and timeout <= 0) or jobs < 1:
-        raise UsageError(f"trials={trials}, timeout={timeout}, jobs={jobs} are out of range.", hint="Use 1 or more.")
+    at_least(1, trials=trials, jobs=jobs)
+    _check_timeout(timeout)
     session = attach(folder_of(study), storage)
     if trials is not None:
         most = session.space.points if session.request["sampler"] == "grid" else trials
@@ -344,11 +345,8 @@ def _check(
 ) -> None:  # fmt: skip
     if trials is None and timeout is None:
         raise UsageError("neither trials nor a timeout given.", hint="Use --trials 20, --timeout 600, or both.")
-    if (trials is not None and trials < 1) or (timeout is not None and timeout <= 0) or min(folds, jobs, heartbeat) < 1:
-        raise UsageError(
-            f"trials={trials}, timeout={timeout}, folds={folds}, jobs={jobs}, heartbeat={heartbeat} are out of range.",
-            hint="All of them are at least 1, the timeout above 0.",
-        )
+    at_least(1, trials=trials, folds=folds, jobs=jobs, heartbeat=heartbeat)
+    _check_timeout(timeout)
     for what, got, known in (("metric", metric, METRICS), ("second objective", also, ALSO)):
         if got is not None and got not in known:
             raise UsageError(
@@ -373,6 +371,11 @@ def _check(
         raise UsageError(
             "pinball and coverage need a net with intervals.", hint="Use the quantile head, and do not search the head."
         )
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout is {timeout}, it must be above 0.", hint="Give seconds, or leave it out.")
 
 
 def _test(panel: Panel, test: int | float, base: Config) -> int:

@@ -42,6 +42,19 @@ class Fold:
         return panel.frame.loc[inside, ["unique_id", "ds", "y"]]
 
 
+def at_least(least: int, flag: str = "", /, **given: float | None) -> None:
+    """Refuse the first number of ``given`` that is below ``least``; ``flag`` stands before its name: ``--``.
+
+    Raises:
+        UsageError: one is.
+    """
+    for name, value in given.items():
+        if value is not None and not value >= least:
+            raise UsageError(
+                f"{flag}{name} is {value}, it must be at least {least}.", hint=f"Give {least} or more, or leave it out."
+            )
+
+
 def walk_forward(
     panel: Panel | pd.DatetimeIndex,
     *,
@@ -67,11 +80,8 @@ def walk_forward(
     """
     stamps = panel if isinstance(panel, pd.DatetimeIndex) else pd.DatetimeIndex(np.unique(panel.ds))
     stride = test if stride is None else stride
-    if min(folds, test, stride) < 1 or gap < 0 or (max_train is not None and max_train < 1):
-        raise UsageError(
-            f"folds={folds}, test={test}, gap={gap}, stride={stride}, max_train={max_train} are out of range.",
-            hint="folds, test, stride and max_train are at least 1, gap at least 0.",
-        )
+    at_least(1, folds=folds, test=test, stride=stride, max_train=max_train)
+    at_least(0, gap=gap)
     total = len(stamps)
     first_cut = total - test - gap - (folds - 1) * stride - 1
     if first_cut < 0:
@@ -97,6 +107,8 @@ class WalkForwardSplit:
     """
 
     def __init__(self, n_splits: int = 5, *, test: int, horizon: int = 1, gap: int = 0) -> None:
+        at_least(1, n_splits=n_splits, test=test, horizon=horizon)
+        at_least(0, gap=gap)
         self.n_splits, self.test, self.horizon, self.gap = n_splits, test, horizon, gap
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:

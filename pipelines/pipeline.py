@@ -44,7 +44,7 @@ from pipelines.prepared import (
 from pipelines.scale import Kind, Scaler, spreads
 from pipelines.shares import splits_of
 from pipelines.spec import PipelineSpec
-from pipelines.where import some
+from pipelines.where import plural, some
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -313,7 +313,7 @@ def require_future(panel: Panel, last: Mapping[str, pd.Timestamp], horizon: int)
     if lacking:
         series, stamp, covariate = lacking[0]
         raise DataError(
-            f"the forecast needs {len(lacking)} known-future values that are missing, the first is {covariate!r} "
+            f"the forecast needs {plural(len(lacking), 'known-future value')} more, the first is {covariate!r} "
             f"of series {series!r} at {stamp}.",
             hint="Give rows for the whole horizon with these columns filled and the target empty.",
         )

@@ -49,6 +49,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     (
         "forecast.ranges",
         "forecast.allowed",
+        "forecast.backends",
         "forecast.imports",
         "forecast.heap",
         "forecast.ties",
@@ -120,7 +121,7 @@ FORECAST: tuple[tuple[str, ...], ...] = (
     ("forecast.session", "forecast.study_report"),
     ("forecast.study_page",),
     ("forecast.tune",),
-    ("forecast.commands.options", "forecast.commands.screen"),
+    ("forecast.commands.options", "forecast.commands.screen", "forecast.commands.checks"),
     ("forecast.commands.fit", "forecast.commands.models", "forecast.commands.data", "forecast.commands.settings"),
     ("forecast.commands.predict", "forecast.commands.backtest", "forecast.commands.audit", "forecast.commands.report"),
     ("forecast.commands.tune", "forecast.commands.diagnose", "forecast.commands.generate"),

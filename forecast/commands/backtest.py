@@ -89,14 +89,17 @@ def backtest(
     from forecast import request
     from forecast.baselines import ALWAYS
     from forecast.commands import screen
+    from forecast.commands.checks import check_backtest, idle_in_backtest
     from forecast.commands.fit import show_data
     from forecast.imports import importing
     from forecast.sections import CORES
     from pipelines.errors import UsageError
 
     config = request.config_of(settings)
-    if window != "expanding" and not window.isdecimal():
-        raise UsageError(f"--window got {window!r}.", hint="Use expanding or a number of rows.")
+    check_backtest(
+        test=test, stride=stride, gap=gap, refit=refit, window=window, seeds=seeds, intervals=intervals, level=level,
+        jobs=jobs, backend=backend, pieces=pieces, warm=warm,
+    )  # fmt: skip
     models = model or [config.model.core]
     if set(models) <= set(ALWAYS):
         raise UsageError(
@@ -105,6 +108,12 @@ def backtest(
         )
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already.", hint="Choose another --out, or remove it.")
+    screen.show_warnings(
+        idle_in_backtest(
+            model, config.model.core, level=level, intervals=intervals, tried=tried, trade=trade, warm=warm,
+            pieces=pieces, backend=backend, jobs=jobs, seeds=seeds,
+        )
+    )  # fmt: skip
     with screen.bar("loading"):
         panel = request.data_request(data, config).load()
     if not json:
@@ -117,7 +126,7 @@ def backtest(
 
         if jobs == 1 and not set(models).isdisjoint(CORES):
             import forecast.train  # noqa: F401 - the first fold would load it
-    with folds_bar() as tell:
+    with folds_bar(store) as tell:
         result = go(
             panel, models, test=test, stride=stride, gap=gap, refit=refit,
             window="expanding" if window == "expanding" else int(window), seeds=seeds,
@@ -133,8 +142,8 @@ def backtest(
 
 
 @contextmanager
-def folds_bar() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar of finished folds on a terminal; nothing elsewhere."""
+def folds_bar(store: Path | None = None) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar of finished folds on a terminal; after ctrl-C, what the ``store`` keeps."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -142,9 +151,18 @@ def folds_bar() -> Iterator[Callable[[int, int, str], None]]:
 
     console = screen.talk()
     columns = (TextColumn("folds"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[what]}"))
-    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("folds", total=None, what="")
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
+    try:
+        with Bar(
+            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("folds", total=None, what="")
+            yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
+    except (KeyboardInterrupt, SystemExit) as error:
+        kept = "finished folds were not kept, as there is no --store."
+        again = "the same command; with --store FOLDER it keeps the folds it finishes."
+        if store is not None:
+            kept, again = f"finished folds are kept in {store}.", "the same command, which repeats none of them."
+        raise screen.stopped(kept, again, error) from None
 
 
 def show(console: Console, result: Backtest) -> None:

@@ -136,8 +136,9 @@ def _subject(
 
     under: dict[str, Any] = {}
     if delay is not None:
-        from forecast.long_memory import delayed_recall, explained, recall_settings
+        from forecast.long_memory import check_delay, delayed_recall, explained, recall_settings
 
+        check_delay(delay, "--")
         under = recall_settings(delay)
     if compare:  # the net the remedies are for, unless another one is named
         under["model"] = {**under.get("model", {}), "core": "rnn"}

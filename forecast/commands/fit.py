@@ -32,7 +32,7 @@ def fit(
     from forecast.imports import importing
 
     config = request.config_of(settings, core=model)
-    screen.show_warnings(idle(config))
+    screen.show_warnings(idle(config, settings["preset"]))
     request.check_free(out)
     with screen.bar("loading"):
         panel = request.data_request(data, config).load()
@@ -80,14 +80,16 @@ def show_run(console: Console, run: Run) -> None:
     from rich.markup import escape
 
     from forecast.commands.screen import pasted
+    from pipelines.where import plural
 
     model, training = run.model, run.model.facts["training"]
     shape = f"{model.config.model.layers} x {model.config.model.hidden}, {model.facts['parameters']:,} weights"
     keeps_last = model.config.train.keep == "last"
     early = "stopped early" if training["stopped_early"] else "ran to the end"
     if training.get("ridge") is None:
+        passes = f"{training['epochs']} pass{'' if training['epochs'] == 1 else 'es'}"
         how = (
-            f"{training['epochs']} passes, {training['updates']:,} updates, {early}, "
+            f"{passes}, {plural(training['updates'], 'update')}, {early}, "
             f"best after pass {training['best_epoch']}" + (", the last kept." if keeps_last else ".")
         )
     else:

@@ -21,6 +21,7 @@ def list_(context: typer.Context, json: opt.Json = False, debug: opt.Debug = Fal
 
     from forecast import cards
     from forecast.commands import screen
+    from forecast.family import BACKTEST_ONLY
 
     models, presets = cards.models(), cards.presets()
     if json:
@@ -40,7 +41,8 @@ def list_(context: typer.Context, json: opt.Json = False, debug: opt.Debug = Fal
         console.print()
     console.print(
         "[dim]Weights at the default size, for one series. stream: carries its state from row to row; window: reads "
-        "data.lookback rows; both ends: a window from both sides (--set model.bidirectional=true).[/]"
+        "data.lookback rows; both ends: a window from both sides (--set model.bidirectional=true). "
+        f"{' and '.join(BACKTEST_ONLY)} are methods of `forecast backtest` only.[/]"
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from forecast.family import FAMILY
 
@@ -133,7 +134,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Any setting, e.g. model.hidden=32 (all: `forecast models show lstm`); repeat.",
+        help="Any setting, e.g. model.hidden=32 (all: `forecast settings`); repeat.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -196,6 +197,44 @@ SETTING_FLAGS: Flags = {
     "threads": (Threads, None),
     "accelerator": (Accelerator, None),
 }
+
+
+class Once(TyperCommand):
+    """A command that refuses an option given twice where it takes one value: the last would win without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        _, _, order = self.make_parser(ctx).parse_args(args=list(given))
+        for option in order:
+            single = option.param_type_name == "option" and not (
+                option.is_flag or option.multiple or option.count  # type: ignore[attr-defined]
+            )
+            if single and sum(one is option for one in order) > 1:
+                from pipelines.errors import UsageError
+
+                raise UsageError(
+                    f"{' and '.join(_as_typed(given, option.opts))}: {option.opts[0]} takes one value.",
+                    hint="Leave all but one out.",
+                )
+        return rest
+
+
+def _as_typed(args: list[str], names: list[str]) -> list[str]:
+    """The places in ``args`` where an option with these ``names`` stands, with their values."""
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    return [
+        f"{one} {after}" if one in names else one for one, after in pairs if one.partition("=")[0] in names
+    ]  # fmt: skip
+
+
+def once(app: typer.Typer) -> None:
+    """Let every command of ``app``, also of those below it, be a :class:`Once`."""
+    for command in app.registered_commands:
+        command.cls = Once
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            once(group.typer_instance)
 
 
 def refuse_idle(data: Mapping[str, Any]) -> None:

@@ -49,6 +49,18 @@ def pasted(path: Path | str | None) -> str:
     return shlex.quote(str(path))
 
 
+class Stopped(SystemExit):
+    """The end of a command by a signal, after somebody was told what is kept (``told``)."""
+
+    told = True
+
+
+def stopped(kept: str, again: str, cause: BaseException) -> Stopped:
+    """What to raise after ctrl-C or SIGTERM, the ``cause``: says on stderr what is ``kept`` and how to go on."""
+    sys.stderr.write(f"interrupted; {kept}\n  Go on:  {again}\n")
+    return Stopped(cause.code if isinstance(cause, SystemExit) else 130)
+
+
 def show_error(error: ToolkitError) -> None:
     """One sentence on what was wrong, one on what to do next."""
     from rich.markup import escape

@@ -123,6 +123,7 @@ def tune(
 ) -> None:  # fmt: skip
     from forecast import request
     from forecast.commands import screen
+    from forecast.commands.checks import check_tune
     from forecast.commands.fit import show_data
 
     given = {
@@ -130,6 +131,7 @@ def tune(
         "heartbeat": heartbeat,
     }  # fmt: skip
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    check_tune(trials=trials, timeout=timeout, folds=folds, test=test, heartbeat=heartbeat, jobs=jobs)
     if resume:
         _refuse_more(data, settings, {**asked, "model": model, "range": range_, "space": space, "only-ranges": only})
         if study is None:
@@ -190,7 +192,7 @@ def worker(
         panel = request.data_request(data, asked(study.name, storage)).load()  # read as the study's was
     from forecast.tune import work_on
 
-    with _bar(study, storage) as tell:
+    with _bar(study, storage, "tune-worker") as tell:
         count = work_on(study, storage=storage, panel=panel, timeout=timeout, progress=tell)
     if json:
         screen.emit({"schema": 1, "study": str(study), "trials": count})
@@ -252,10 +254,8 @@ def _latest() -> Path:
 
 
 @contextmanager
-def _bar(study: Path, storage: str | None) -> Iterator[Told]:
-    """A bar of trials with the best so far on a terminal; how to go on after ctrl-C, everywhere."""
-    import time
-
+def _bar(study: Path, storage: str | None, command: str = "tune --resume") -> Iterator[Told]:
+    """A bar of trials with the best so far on a terminal; how to go on after ctrl-C (``command``), everywhere."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
@@ -265,7 +265,6 @@ def _bar(study: Path, storage: str | None) -> Iterator[Told]:
     console = screen.talk()
     columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[what]}"))
     seen: dict[str, Any] = {}
-    began = time.monotonic()
     try:
         with Bar(
             *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
@@ -279,20 +278,22 @@ def _bar(study: Path, storage: str | None) -> Iterator[Told]:
                 )
 
             yield tell
-    except (KeyboardInterrupt, SystemExit):
-        if "study" in seen:
-            from forecast.session import folder_of
-            from pipelines.where import plural
+    except (KeyboardInterrupt, SystemExit) as error:
+        from forecast.session import folder_of
+        from pipelines.where import plural
 
-            spent, best = studies.spent(seen["study"]), best_text(seen["study"])
-            again = screen.pasted(folder_of(study))
-            console.print(
-                f"stopped after {time.monotonic() - began:.0f} s: {plural(spent, 'trial')} kept"
-                f"{f' ({best})' if best else ''}.\n  Go on with:  forecast tune --resume --study {again}"
-                + ("  --storage URL" if storage and "***" in studies.masked(storage) else ""),
-                markup=False, soft_wrap=True,
-            )  # fmt: skip
-        raise
+        folder = folder_of(study)
+        if "study" not in seen and not (folder / "request.json").is_file():
+            raise
+        kept, best = "the study is", ""
+        if "study" in seen:
+            count = studies.spent(seen["study"])
+            kept, best = f"{plural(count, 'trial')} {'is' if count == 1 else 'are'}", best_text(seen["study"])
+        again = f"forecast {command} --study {screen.pasted(folder)}"
+        again += "  --storage URL" if storage and "***" in studies.masked(storage) else ""
+        raise screen.stopped(
+            f"{kept} kept in {screen.pasted(folder)}{f' ({best})' if best else ''}.", again, error
+        ) from None
 
 
 def best_text(study: Any) -> str:

@@ -535,7 +535,7 @@ def test_two_objectives_give_a_front(panel: Panel, tmp_path: Path) -> None:
         ({"pruner": "medain"}, "Did you mean 'median'"),
         ({"metric": "mea"}, "no metric 'mea'"),
         ({"trials": None}, "neither trials nor a timeout"),
-        ({"trials": 0}, "out of range"),
+        ({"trials": 0}, "trials is 0, it must be at least 1"),
         ({"also": "seconds", "pruner": "median"}, "does not prune"),
         ({"pruner": "median", "space": {"anchor": ["last", "mean"]}}, "data.anchor changes the unit"),
         ({"metric": "pinball", "head": "point"}, "need a net with intervals"),

@@ -52,11 +52,22 @@ def test_no_training_target_reaches_a_test_target(random_walk) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"test": 0}, {"folds": 0, "test": 5}, {"gap": -1, "test": 5}, {"test": 5, "max_train": 0}]
+    ("bad", "message"),
+    [
+        ({"test": 0}, "^test is 0, it must be at least 1"),
+        ({"folds": 0, "test": 5}, "^folds is 0"),
+        ({"gap": -1, "test": 5}, "^gap is -1, it must be at least 0"),
+        ({"test": 5, "max_train": 0}, "^max_train is 0"),
+    ],
 )
-def test_bad_arguments(bad: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="out of range"):
+def test_bad_arguments(bad: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         walk_forward(DAYS, **bad)
+
+
+def test_a_splitter_names_its_own_argument() -> None:
+    with pytest.raises(UsageError, match=r"^n_splits is 0, it must be at least 1"):
+        WalkForwardSplit(0, test=5)
 
 
 def test_too_short() -> None:
