@@ -123,7 +123,7 @@ def _too_short(name: str, total: int, horizon: int, stop_share: float, holdout_s
     _, stop, holdout = _lengths(need, horizon, stop_share, holdout_share)
     shorter = next((steps for steps in range(horizon - 1, 0, -1) if do(total, steps)), None)
     held = f" and {holdout} held out" if holdout else ""
-    more = "more history (in a backtest a larger --window too)"
+    more = "more history (in a backtest a larger window too)"
     return TooShortError(
         f"{name}: {total} time stamps with a value; horizon {horizon} needs {need:,} or more: "
         f"{_least_train(horizon)} to train on, {stop} for early stopping{held}.",

@@ -124,9 +124,10 @@ def test_predict_says_under_json_what_it_says_on_stderr(place: Path) -> None:
     frame = pd.read_csv(place / "plant.csv")
     frame.assign(power=1000 * frame["power"]).tail(8).to_csv(place / "watts.csv", index=False)
     again = run("predict", "kilo", "--csv", "watts.csv", "--json", cwd=place)
-    few, far = json.loads(again.stdout)["notes"]
-    assert "fewer rows than the" in few and ": its newest values lie far from those" in far
-    assert all(note in " ".join(again.stderr.split()) for note in (few, far)), again.stderr
+    few, other, far = json.loads(again.stdout)["notes"]
+    assert "fewer rows than the" in few and "8 values differ from those that the run holds" in other
+    assert ": its newest values lie far from those" in far
+    assert all(note in " ".join(again.stderr.split()) for note in (few, other, far)), again.stderr
 
 
 def test_what_a_run_reads_again() -> None:
