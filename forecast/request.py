@@ -229,9 +229,9 @@ def _type(typed: dict[str, tuple[str, Any]], name: str, value: Any, text: str) -
         UsageError: it was typed with another value before.
     """
     full = ".".join(locate(name))
-    before = typed.setdefault(full, (text, value))
-    if before[1] != value:
-        raise UsageError(f"{before[0]} and {text} give {full} two values.", hint="Leave one of them out.")
+    if full in typed and typed[full][1] != value:
+        raise UsageError(f"{typed[full][0]} and {text} give {full} two values.", hint="Leave one of them out.")
+    typed[full] = text, value
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Revised: rows that a run was fitted on and that newer data gives another value.
 
-Assumption, named: values that differ by less than ``SAME`` of their size are the same, as sources round prices anew at
-every fetch; a value that was missing or is missing now says nothing.
+Assumptions, named: values that differ by less than ``SAME`` of their size are the same, as sources round prices anew at
+every fetch, and so are zeros but for ``DUST``; a value that was missing or is missing now says nothing. Prices adjusted
+for dividends (``adjust="total"``) are compared on the basis of the newest row that both have, since every dividend
+changes all that came before it by one factor.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pipelines.pipeline import Pipeline
 from pipelines.where import plural, shown
 
 SAME = 1e-4
+DUST = 1e-5  # of the median value
 
 
 def notes_on_revisions(pipeline: Pipeline, saved: Panel, panel: Panel) -> list[str]:
@@ -24,7 +27,10 @@ def notes_on_revisions(pipeline: Pipeline, saved: Panel, panel: Panel) -> list[s
     panel = panel.select(known)
     both = _targets(pipeline, saved).merge(_targets(pipeline, panel), on=["unique_id", "ds"], suffixes=("_was", "_is"))
     both = both.dropna()
-    size = np.maximum(both["y_was"].abs(), both["y_is"].abs())
+    if saved.meta.get("adjust") == "total":
+        newest = both.groupby("unique_id", sort=False)[["y_was", "y_is"]].transform("last")
+        both["y_is"] *= newest["y_was"] / newest["y_is"]
+    size = np.maximum(both["y_was"].abs(), both["y_is"].abs()) + both["y_was"].abs().median() * DUST
     other = both[(both["y_was"] - both["y_is"]).abs() > SAME * size]
     if other.empty:
         return []

@@ -204,7 +204,7 @@ def settle(config: Config, panel: Panel, until: Moment | None = None) -> Config:
     if mode == "stream" and lanes > rows:
         raise UsageError(
             f"data.lanes is {lanes:,}, and there are {plural(rows, 'training row')} to share among lanes.",
-            hint="Leave it out, or use a few dozen: every lane is a part of the rows that is read side by side.",
+            hint=f"Set data.lanes to auto, or to at most {rows:,}: every lane is a part of the rows.",
         )
     skip = model.skip
     if skip == "auto":

@@ -32,7 +32,7 @@ def change(value: Floats, since: Floats, size: Floats | float = 0.0) -> Floats:
 
 def size_of(y: Floats, last: Floats) -> float:
     """Median size of the changes from ``last`` to ``y`` that are not 0, where both are known; 0 where there is none."""
-    gap = np.abs(y - last)
+    gap = np.abs(change(y, last))
     known = gap[np.isfinite(gap) & (gap > 0)]
     return float(np.median(known)) if len(known) else 0.0
 

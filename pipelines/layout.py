@@ -152,7 +152,8 @@ def _moved(rows: Rows, grid: Grid, way: str) -> Rows:
     other = "nearest" if way == "snap" else "snap"
     instead, _ = regular.emptied(rows.codes, places[other])
     shift = expected[places[way]] - rows.ds
-    later, earlier = pd.Timedelta(shift.max()), pd.Timedelta(-shift.min())
+    none = np.timedelta64(0, "ns")
+    later, earlier = pd.Timedelta(max(shift.max(), none)), pd.Timedelta(max(-shift.min(), none))
     text = f"{plural(int((shift != 0).sum()), 'stamp')} moved to the {'next' if way == 'snap' else way} stamp of the "
     text += f"grid {grid} (by up to {regular.span(later)}"
     if way == "snap":

@@ -301,7 +301,7 @@ class Panel:
 
 
 def _stamps(column: pd.Series, what: str) -> pd.Series:
-    if len(column) and pd.api.types.is_numeric_dtype(column):
+    if pd.api.types.infer_dtype(column) in ("integer", "floating", "mixed-integer-float", "boolean"):
         raise TimeError(
             f"the time stamps of {what} are numbers ({column.iloc[0]}, ...).",
             hint="Convert them, for example by pandas.to_datetime(column, unit='s').",

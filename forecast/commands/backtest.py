@@ -161,7 +161,10 @@ def folds_bar(store: Path | None = None) -> Iterator[Callable[[int, int, str], N
         kept = "finished folds were not kept, as there is no --store."
         again = "the same command; with --store FOLDER it keeps the folds it finishes."
         if store is not None:
-            kept, again = f"finished folds are kept in {store}.", "the same command, which repeats none of them."
+            kept, again = (
+                f"finished folds are kept in {screen.pasted(store)}.",
+                "the same command, which repeats none of them.",
+            )
         raise screen.stopped(kept, again, error) from None
 
 

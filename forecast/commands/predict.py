@@ -39,7 +39,7 @@ def predict(
         panel = data_request(like, model.config, no_price=NO_PRICE).load()
         if sorted(map(key, panel.target.split(", "))) != sorted(map(key, saved.target.split(", "))):
             notes.append(f"the run forecasts {saved.target!r}; of this data {panel.target!r} was read.")
-        if data["csv"] is not None and like["id"] is None:
+        if data["csv"] is not None:
             panel = _alone(saved, panel, notes)
         notes += [*screen.doubts(panel.notes), *_cold(model, saved, panel)]
         notes += notes_on_revisions(model.pipeline, saved, panel)
@@ -66,10 +66,13 @@ def predict(
 
 
 def _alone(saved: Any, panel: Any, notes: list[str]) -> Any:
-    """The lone series of a file without an id column under the name of the run's lone series; a note that says so."""
-    if len(saved.ids) != 1 or len(panel.ids) != 1 or saved.ids == panel.ids:
-        return panel
+    """The lone series of a file without an id column under the name of the run's lone series; a note that says so.
+
+    Without an id column a series is called after its target.
+    """
     own, name = panel.ids[0], saved.ids[0]
+    if len(saved.ids) != 1 or len(panel.ids) != 1 or own == name or own != panel.target:
+        return panel
     notes.append(f"{own!r} of this file is taken for {name!r}, the only series of the run.")
     future = None if panel.future is None else panel.future.assign(unique_id=name)
     return replace(panel, frame=panel.frame.assign(unique_id=name), future=future)

@@ -206,8 +206,8 @@ def test_predict_reads_the_lone_series_of_a_file_as_that_of_the_run(fitted: dict
     assert any(note.endswith("is taken for '^GSPC', the only series of the run.") for note in out["notes"])
     assert any("values differ from those that the run holds" in note for note in out["notes"])
     named = pd.DataFrame({"Date": days, "Close": 2600.0 + np.arange(300), "who": "DJI"})
-    named.to_csv(place / "named.csv", index=False)
-    other = run("predict", "spx", "--csv", "named.csv", "--id", "who", cwd=place)
+    named.rename(columns={"who": "unique_id"}).to_csv(place / "named.csv", index=False)
+    other = run("predict", "spx", "--csv", "named.csv", cwd=place)
     assert other.returncode == 2 and "series 'DJI' is none of those fitted: ^GSPC" in " ".join(other.stderr.split())
 
 

@@ -176,4 +176,7 @@ def test_a_night_without_values_is_no_span(make_panel) -> None:
 def test_more_lanes_than_rows_are_refused(random_walk) -> None:
     with pytest.raises(UsageError, match=r"data.lanes is 100,000, and there are \d[\d,]* training rows"):
         settle(Config.make(lanes=100_000), random_walk)
+    with pytest.raises(UsageError, match=r"train.lr") as caught:
+        make_config(None, None, ["train.lr=NaN"])
+    assert "two values" not in str(caught.value)
     assert settle(Config.make(lanes=100_000, mode="window", lookback=20), random_walk).data.lanes == 100_000

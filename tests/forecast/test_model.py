@@ -526,6 +526,6 @@ def test_update_refuses_what_is_no_frame(models) -> None:
     twice = pd.DataFrame([[*row.values(), 1.0]], columns=[*row, "y"])
     with pytest.raises(UsageError, match="the panel has several columns called 'y'"):
         model.update(twice)
-    for stamp in ("x", 20240101):
+    for stamp, kind in (("x", object), (20240101, int), (20240101, object)):
         with pytest.raises(TimeError, match=r"time stamps of the panel (cannot be read|are numbers)"):
-            model.update(pd.DataFrame([row | {"ds": stamp}]))
+            model.update(pd.DataFrame([row | {"ds": stamp}]).astype({"ds": kind}))

@@ -38,6 +38,23 @@ def test_rounding_newer_rows_and_other_stamps_say_nothing(model) -> None:
     assert notes_on_revisions(model.pipeline, saved, pl.Panel(later, saved.grid)) == []
 
 
+def test_a_dividend_since_is_no_revision_of_prices_adjusted_for_it(model) -> None:
+    saved = pl.Panel(model.panel.frame, model.panel.grid, meta={"adjust": "total"})
+    frame = saved.frame.assign(y=saved.frame["y"] * 0.9975)
+    assert notes_on_revisions(model.pipeline, saved, pl.Panel(frame, saved.grid)) == []
+    assert notes_on_revisions(model.pipeline, model.panel, pl.Panel(frame, saved.grid))[0].startswith("200 values")
+    frame.loc[50, "y"] += 5
+    (note,) = notes_on_revisions(model.pipeline, saved, pl.Panel(frame, saved.grid))
+    assert note.startswith("1 value differs")
+
+
+def test_a_zero_but_for_rounding_is_no_revision(model) -> None:
+    zero = model.panel.frame.assign(y=model.panel.frame["y"].where(model.panel.frame.index % 3 > 0, 1e-17))
+    saved = pl.Panel(zero, model.panel.grid)
+    again = pl.Panel(zero.assign(y=zero["y"].round(9)), saved.grid)
+    assert notes_on_revisions(model.pipeline, saved, again) == []
+
+
 def test_a_split_since_is_no_revision() -> None:
     """Prices on the new share count are read on that of the fit."""
     source = market(Memory(), ratio=20.0)

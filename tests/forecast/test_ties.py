@@ -32,6 +32,14 @@ def test_one_absurd_reading_makes_no_ties() -> None:
     assert ties.size_of(np.array([1.0, 5.0, 7.0, np.nan, 1e20]), np.array([1.0, 3.0, 6.0, 0.0, 0.0])) == 2.0
 
 
+def test_rounding_of_a_stepwise_series_is_no_change() -> None:
+    rng = np.random.default_rng(0)
+    level = rng.integers(1, 9, 300) / 10
+    y, last = level[1:], np.where(rng.random(299) < 0.9, level[1:] * (1 + 2.3e-16), level[:-1])
+    assert ties.size_of(y, last) >= 0.099
+    assert (ties.change(last + 1e-8, last, ties.size_of(y, last)) == 0).all()
+
+
 def test_a_forecast_that_stays_but_for_dust_never_moves() -> None:
     walk = np.random.default_rng(0).normal(size=101).cumsum()
     still = 0.3 + np.random.default_rng(1).normal(size=100) * 1e-8

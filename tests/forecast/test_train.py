@@ -347,7 +347,7 @@ def test_validate_scores_only_rows_behind_the_models_own_stop_span(make_panel) -
             validate(model, panel.up_to(panel.ds[end - 1]))
     with pytest.raises(TooShortError, match="the baseline to beat is chosen on rows of the model's stop span"):
         validate(model, make_panel(y, freq="h", start="2020-03-01"))
-    with pytest.raises(UsageError, match="series .b. is none of those fitted"):
+    with pytest.raises(UsageError, match="series 'b' is none of those fitted"):
         validate(model, make_panel({"a": y, "b": y}, freq="h"))
     with pytest.raises(UsageError, match="got str, expected a Panel"):
         validate(model, "run")  # type: ignore[arg-type]

@@ -368,6 +368,13 @@ def test_nearest_takes_a_stamp_to_the_nearest_of_the_grid(freq: str | None) -> N
     assert ds(exact)[0] == "2024-01-01 00:30:00" and not said(exact, "moved")
 
 
+def test_a_clock_that_is_always_late_is_told_without_negative_lengths() -> None:
+    late = from_frame(jittered(*[abs(second) + 3 for second in SWAY]), irregular="nearest")
+    assert late.missing == 0 and said(late, "(by up to 0 s later and ")
+    early = from_frame(jittered(*[-abs(second) - 3 for second in SWAY]), irregular="nearest", freq="h")
+    assert early.missing == 0 and said(early, "s later and 0 s earlier)")
+
+
 def test_nearest_never_goes_back_more_than_half_a_step() -> None:
     halves = frame(
         pd.to_datetime(["2024-01-01T00:00:00", "2024-01-01T01:29:59", "2024-01-01T02:30:00", "2024-01-01T04:00:00"])
