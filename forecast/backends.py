@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipelines.errors import UsageError, did_you_mean
 
 
@@ -23,7 +21,7 @@ def check_name(backend: str, flag: str = "") -> None:
         )
 
 
-def register(backend: str) -> dict[str, Any]:
+def register(backend: str) -> None:
     """Let joblib know a backend that lives in another package.
 
     Raises:
@@ -42,4 +40,3 @@ def register(backend: str) -> dict[str, Any]:
             f"the backend {backend!r} needs a package that is not installed ({error.name}).",
             hint="Install it beside this toolkit, or use --backend loky.",
         ) from error
-    return {}

@@ -131,9 +131,8 @@ def _parallel(
 ) -> list[list[FoldResult]]:  # fmt: skip
     from joblib import Parallel, delayed, parallel_config
 
-    extra = backends.register(backend)
-    if backend == "loky":
-        extra["inner_max_num_threads"] = threads
+    backends.register(backend)
+    extra = {"inner_max_num_threads": threads} if backend == "loky" else {}
     with parallel_config(backend=backend, n_jobs=workers, **extra), torch_threads(threads):
         found = Parallel(return_as="generator")(delayed(run_job)(panel, job, horizon, store, threads) for job in jobs)
         results = []

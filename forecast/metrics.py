@@ -228,9 +228,9 @@ def score(
     models = check(frame, models, by, missing)
     known = _known(frame)
     keys, group = _groups(known, by)
-    tables = []
+    tables, size = [], ties.by_series(known)
     for model in models:
-        counts, values = _score_one(known, group, model, scale)
+        counts, values = _score_one(known, group, model, scale, size)
         if missing == "nan":
             values = values.mask(counts["missing"] > 0)
             if "log_loss" in values:
@@ -321,9 +321,9 @@ def _groups(known: pd.DataFrame, by: Sequence[By]) -> tuple[pd.DataFrame, NDArra
 
 
 def _score_one(
-    known: pd.DataFrame, group: NDArray[np.int64], model: str, scale: pd.DataFrame | None
+    known: pd.DataFrame, group: NDArray[np.int64], model: str, scale: pd.DataFrame | None, size: Floats
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Counts and scores of one model, indexed by group."""
+    """Counts and scores of one model, indexed by group; ``size`` of :func:`forecast.ties.by_series`."""
     from utilsforecast import losses
 
     held = quantiles(known, model)
@@ -353,7 +353,7 @@ def _score_one(
     error = np.abs(there["y"].to_numpy() - there["q0.5"].to_numpy())
     kept = known.loc[~gone.to_numpy()]
     unit = _units(kept, scale)
-    y, size = there["y"].to_numpy(), ties.by_series(known)[~gone.to_numpy()]
+    y, size = there["y"].to_numpy(), size[~gone.to_numpy()]
     out["mase"] = mean(error / unit[:, 0])
     out["rmsse"] = np.sqrt(mean((error / unit[:, 1]) ** 2))
     out["direction"] = np.nan

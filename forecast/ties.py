@@ -39,10 +39,10 @@ def size_of(y: Floats, last: Floats) -> float:
 
 def by_series(frame: pd.DataFrame) -> Floats:
     """``[N]`` :func:`size_of` of the series of every row; from its median if there is no column ``last``."""
-    series = frame["unique_id"].astype(str).to_numpy()
-    since = frame["last"] if "last" in frame else frame["y"].groupby(series).transform("median")
+    series = frame.groupby("unique_id", observed=True, sort=False)
+    since = frame["last"] if "last" in frame else series["y"].transform("median")
     y, last = frame["y"].to_numpy(np.float64), since.to_numpy(np.float64)
     found = np.zeros(len(frame))
-    for rows in pd.Series(series).groupby(series).indices.values():
+    for rows in series.indices.values():
         found[rows] = size_of(y[rows], last[rows])
     return found

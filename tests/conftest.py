@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 
 # ruff: noqa: E402
 # before numpy or torch load: equal sums on every machine, and no fight over two cores
@@ -56,6 +58,28 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run ``forecast`` with these words in this process: the exit code, stdout, and stderr on one line."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        from forecast.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["forecast", *words])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as stop:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        return int(str(stop.value.code)), out, " ".join(err.split())
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,6 @@ import pandas as pd
 import pytest
 
 import pipelines
-from forecast.cli import main
 
 QUICK = ["--horizon", "2", "--epochs", "2", "--set", "model.hidden=8", "--threads", "1"]
 
@@ -255,24 +255,13 @@ def test_several_series_by_id(place: Path) -> None:
     ],
 )  # fmt: skip
 def test_wrong_use(
-    place: Path,
-    args: list[str],
-    code: int,
-    says: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    place: Path, args: list[str], code: int, says: str, monkeypatch: pytest.MonkeyPatch,
+    command_line: Callable[..., tuple[int, str, str]],
+) -> None:  # fmt: skip
     monkeypatch.chdir(place)
-    monkeypatch.setattr(sys, "argv", ["forecast", *args])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    out, err = capsys.readouterr()
-    assert stop.value.code == code, err
-    assert says in " ".join(err.split())
+    ended, out, err = command_line(*args)
+    assert ended == code, err
+    assert says in err
     assert "Traceback" not in out + err
     assert out == ""
 

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from forecast.cli import main
-
+Call = Callable[..., tuple[int, str, str]]
 FILE = ["--csv", "no.csv", "--time", "when", "--target", "power"]
-
-
-def said(*args: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit code and stderr, on one line, of a command."""
-    monkeypatch.setattr(sys, "argv", ["forecast", *args])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return int(str(stop.value.code)), " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("cause", [KeyboardInterrupt(), SystemExit(143)])
@@ -60,7 +46,7 @@ def test_an_interrupted_backtest_says_what_is_kept(
     assert text in capsys.readouterr().err
 
 
-def test_the_interruption_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_interruption_is_told_once(monkeypatch: pytest.MonkeyPatch, command_line: Call) -> None:
     from forecast import request
     from forecast.commands import screen
 
@@ -68,7 +54,7 @@ def test_the_interruption_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: 
         raise screen.stopped("2 trials are kept in s.", "forecast tune --resume --study s", KeyboardInterrupt())
 
     monkeypatch.setattr(request, "config_of", stop)
-    code, text = said("fit", *FILE, monkeypatch=monkeypatch, capsys=capsys)
+    code, _, text = command_line("fit", *FILE)
     assert (code, text) == (130, "interrupted; 2 trials are kept in s. Go on: forecast tune --resume --study s")
 
 
@@ -83,10 +69,8 @@ def test_the_interruption_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: 
         (["data", "check", "no.csv", "--sep", ";", "--sep", ","], "--sep ; and --sep ,"),
     ],
 )
-def test_what_is_given_twice_is_refused(
-    typed: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, told = said(*typed, monkeypatch=monkeypatch, capsys=capsys)
+def test_what_is_given_twice_is_refused(typed: list[str], text: str, command_line: Call) -> None:
+    code, _, told = command_line(*typed)
     assert code == 2
     assert text in told
 
@@ -115,9 +99,9 @@ def test_what_is_given_twice_with_one_value_is_fine() -> None:
     ],
 )
 def test_a_number_out_of_range_is_named_alone_before_any_data_is_read(
-    typed: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    typed: list[str], text: str, command_line: Call
 ) -> None:
-    code, told = said(*typed, monkeypatch=monkeypatch, capsys=capsys)
+    code, _, told = command_line(*typed)
     assert code == 2
     assert text in told
     assert "out of range" not in told
@@ -133,10 +117,8 @@ def test_a_number_out_of_range_is_named_alone_before_any_data_is_read(
         (["fit", "--ticker", "A", "--source", "samples"], "Did you mean 'sample'? Use yahoo or sample."),
     ],
 )
-def test_hints_name_what_was_meant(
-    typed: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, told = said(*typed, monkeypatch=monkeypatch, capsys=capsys)
+def test_hints_name_what_was_meant(typed: list[str], text: str, command_line: Call) -> None:
+    code, _, told = command_line(*typed)
     assert code == 2
     assert text in told
     assert "esn'" not in told and "memory" not in told
@@ -180,20 +162,16 @@ IDLE_FLAGS = [
 
 
 @pytest.mark.parametrize(("flag", "value", "why"), IDLE_FLAGS)
-def test_flags_of_a_backtest_that_do_nothing_are_named(
-    flag: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, told = said("backtest", *FILE, "--model", "lstm", flag, value, monkeypatch=monkeypatch, capsys=capsys)
+def test_flags_of_a_backtest_that_do_nothing_are_named(flag: str, value: str, why: str, command_line: Call) -> None:
+    *_, told = command_line("backtest", *FILE, "--model", "lstm", flag, value)
     assert f"does nothing: {why}" in told
     assert told.count("note:") == 1
 
 
-def test_flags_of_a_backtest_that_do_something_are_not(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_flags_of_a_backtest_that_do_something_are_not(command_line: Call) -> None:
     flags = ["--level", "80", "--intervals", "split", "--backend", "threading", "--jobs", "2", "--pieces", "3"]
     flags += ["--trade", "--tried", "2", "--warm", "9", "--set", "core=gru", "--seeds", "2"]
-    _, told = said("backtest", *FILE, *flags, monkeypatch=monkeypatch, capsys=capsys)
+    *_, told = command_line("backtest", *FILE, *flags)
     assert "does nothing" not in told
-    _, told = said("backtest", *FILE, "--model", "ETS", "--seeds", "2", monkeypatch=monkeypatch, capsys=capsys)
+    *_, told = command_line("backtest", *FILE, "--model", "ETS", "--seeds", "2")
     assert "--seeds=2 does nothing: only nets have seeds." in told
